@@ -17,6 +17,8 @@ _Instant = Annotated[float, msgspec.Meta(ge=0, le=1e11)]
 # `$` would take a line feed at the end too, and so several forms of one id or proof.
 _Proof = Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[0-9a-f]*\Z")]
 _Id = Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{16}\Z")]
+STOPPED = "STOPPED"
+"""The state of a robot that a stop holds."""
 MAX_STOPS = 16
 """Stops that are in force, and as many that were lifted."""
 MAX_NAMED = 64

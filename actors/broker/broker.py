@@ -215,7 +215,8 @@ class BrokerActor(Actor):
         peer = Peer(arrival.identity, name, incarnation, arrival.key)
         if listener is self._front:
             message = arrival.from_robot()
-            self._stops.heard(arrival.identity, name, message.body, now_ns)
+            if self._stops.heard(arrival.identity, name, message.body, now_ns):
+                self._pass_stops(now_ns)
             about_stops = message.header.kind is Kind.STOPS
             return [] if about_stops else self._routing.from_robot(peer, message, now_ns)
         robot, message = arrival.from_replica()

@@ -128,6 +128,7 @@ class ScriptConfig:
             history_steps=HISTORY_STEPS,
             audit_bytes=_AUDIT_BYTES if self.audit else 0,
             evidence=self.audit,
+            stops=str(directory / "stops"),
             script=True,
             keys=self.identity.files(self.control.robot),
         )

@@ -19,8 +19,9 @@ from prometheus_client.core import (
 )
 from prometheus_client.exposition import choose_encoder
 
+from ...transport.stop_bodies import STOPPED
 from ..control.supply_state import SupplyState as RobotState
-from ..supervision.report import DOWN, STOPPED
+from ..supervision.report import DOWN
 from ..supervision.supervised import ActorState
 from .metric_names import FAMILIES
 from .metric_points import Point, Report, quantiles, scaled

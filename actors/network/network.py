@@ -102,7 +102,8 @@ class NetworkActor(Actor):
             self._dropped,
             self.log,
         )
-        self._stops = StopRelay.of(config, self.name, self.rundir, self.log)
+        vitals = self._vitals.current
+        self._stops = StopRelay.of(config, self.name, self.rundir, self.log, vitals)
         self.resources.callback(self._stops.close)
         self._reported = ""
         self.resources.callback(self._end_session)

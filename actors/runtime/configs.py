@@ -169,6 +169,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     keys: KeyFiles = KeyFiles()
     keyring: str | None = None
     """The directory of public keys: with one, a stop of the site is lifted by an operator only."""
+    stops: str | None = None
+    """The directory of the site's stops; None: `evidence`."""
     script: bool = False
     """Whether the control loop is a program's own (`RemotePolicy`), not a fleet's."""
 

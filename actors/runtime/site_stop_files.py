@@ -138,7 +138,8 @@ def _files_of(known: SiteStops) -> dict[str, bytes]:
     is over by it, which would hold them for a moment."""
     in_force = known.in_force()
     over = [stop for stop in known.stops.values() if stop not in in_force]
-    files = {_name_of(item): item for item in (*in_force, *known.lifts, *over)}
+    items: list[SiteStop | Lift] = [*in_force, *known.lifts, *over]
+    files = {_name_of(item): item for item in items}
     return {name: msgspec.json.encode(item) for name, item in files.items()}
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import msgspec
 
+from ...transport.stop_bodies import STOPPED
 from ..driver.latch import EmergencyStop
 from ..runtime.spec import Member, Rules
 from . import health, report_reader
@@ -26,9 +27,6 @@ from .waits import waits_for
 
 DOWN = "DOWN"
 """The state of a robot without a control actor."""
-
-STOPPED = "STOPPED"
-"""The state of a robot whose emergency stop is engaged."""
 
 
 class ActorFacts(msgspec.Struct, kw_only=True):

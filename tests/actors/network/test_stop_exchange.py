@@ -11,7 +11,7 @@ import zmq
 
 from holdfast.actors.broker.stop_exchange import StopExchange
 from holdfast.actors.network.stop_relay import StopRelay
-from holdfast.actors.runtime.configs import BrokerConfig
+from holdfast.actors.runtime.configs import BrokerConfig, NetworkConfig
 from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.site_stop_store import SiteStopStore
 from holdfast.actors.runtime.site_stops import new_stop
@@ -35,7 +35,18 @@ class TwoHosts:
             state.mkdir()
         config = BrokerConfig(front="", back="", evidence=str(self.states[0]))
         self.exchange = StopExchange(config, base, LOG)
-        self.relay = StopRelay("r1/network", "cell", base, self.states[1], None, LOG)
+        of_network = NetworkConfig(
+            robot="r1",
+            service="pick",
+            control="",
+            brokers=(),
+            host="cell",
+            cameras={},
+            state_names=(),
+            action_names=(),
+            evidence=str(self.states[1]),
+        )
+        self.relay = StopRelay.of(of_network, "r1/network", base, LOG, lambda now_ns: None)
         self.context = zmq.Context()
         endpoint = sockets.ipc(base, "front")
         self.router = sockets.router(self.context, endpoint)
