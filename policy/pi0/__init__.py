@@ -27,6 +27,7 @@ pali_gemma       images and text to the keys and values that a model continues f
 flow_head        noisy actions, time and state to tokens, and tokens to a velocity
 pi_network       the whole of π0 and π0.5: the prefix once, then a velocity for each Euler step
 fast_network     the whole of π0-FAST: the prefix once, then token by token
+joined_layers    linear layers of one input as one product
 float8_linear    perceptrons that multiply in 8 bits
 flow_loss        what training minimizes
 answer_loss      what the language model of an insulated expert minimizes
@@ -43,8 +44,8 @@ VisionTower           [b, 256, 1152] for each view, and [b, 256, 2048] at its en
 PaliGemma.prefix      views and text one after another, [b, n, 2048]; of them the keys and values
                       of 18 layers are kept, [b, 1, n, 256] each
 FlowHead.tokens       noisy actions [b, 50, 32] to [b, 50, 1024], the time to [b, 1, 1024]
-PiNetwork.velocity    the expert, which sees the prefix in each layer; back to [b, 50, 32]
-PiNetwork.sample      ten of these steps from noise to actions
+PiNetwork.flow        the expert, which sees the prefix in each layer; back to [b, 50, 32]
+Denoising.free        ten of these steps from noise to actions
 PiPolicy._chunk       [50, 32] to the columns and units of the robot
 
 Letters in the types of tensors: b samples, n tokens, m all tokens that are seen, w their width; h

@@ -27,7 +27,9 @@ def answer_loss(
     own = (steps[:, None] >= steps).expand(batch, -1, -1)
     seen = torch.cat((prefix.counts[:, None, :].expand(-1, length, -1), own), dim=2)
     positions = prefix.counts.sum(1, keepdim=True) + steps
-    x, _ = network.language(x, positions, score_bias(seen, x.dtype), prefix.layers)
+    rotation = network.language.rotation(positions, x.dtype)
+    bias = score_bias(seen, x.dtype, network.language.sizes.shared)
+    x, _ = network.language(x, rotation, bias, prefix.layers)
     counts = wanted != pad
     scores = F.linear(x[counts], network.words.weight)
     return F.cross_entropy(scores.float(), wanted[counts])

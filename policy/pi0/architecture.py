@@ -40,6 +40,11 @@ class GemmaSizes(msgspec.Struct, frozen=True, kw_only=True):
     key_heads: int = 1
     head: int = 256
 
+    @property
+    def shared(self) -> int:
+        """Heads of queries for each head of keys."""
+        return self.heads // self.key_heads
+
 
 GEMMA = {
     "gemma_2b": GemmaSizes(width=2048, mlp=16384),

@@ -7,6 +7,8 @@ batch has its own prefix, delay, weights and clip.
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -14,47 +16,68 @@ from torch import Tensor
 from ..policy_options import Jacobian
 from ..rtc import guided_direction
 from .pali_gemma import Prefix
-from .pi_network import PiNetwork
+from .pi_network import Moment, PiNetwork
 
 
-def guided(
-    network: PiNetwork,
-    seen: Prefix,
-    noise: Float[Tensor, "b h a"],
-    state: Float[Tensor, "b s"],
-    prefix: Float[Tensor, "b h a"],
-    weights: Float[Tensor, "b h"],
-    clips: Float[Tensor, " b"],
-    euler_steps: int,
-    jacobian: Jacobian,
-) -> Float[Tensor, "b h a"]:
-    """The chunk, pulled towards `prefix` in each step as strongly as `weights` and `clips` say."""
-    x = noise
-    for step in range(euler_steps):
-        done = step / euler_steps
-        time = torch.full_like(x[:, :1, 0], 1.0 - done)
+class Denoising:
+    """So many Euler steps of `network` from noise to actions. The weights of the network stay as
+    they are: what they make of the times is computed here."""
 
-        def clean(noisy: Tensor, time: Tensor = time) -> Tensor:
-            return noisy - time[..., None] * network.velocity(seen, noisy, time, state)
+    def __init__(self, network: PiNetwork, euler_steps: int) -> None:
+        self._network, self._steps = network, euler_steps
+        with torch.no_grad():
+            self._moments = [network.settled(1.0 - k / euler_steps) for k in range(euler_steps)]
+            self._finished = network.settled(0.0)
 
-        x = x + guided_direction(clean, x, done, prefix, weights, clips, jacobian) / euler_steps
-    return x
+    def free(
+        self, prefix: Prefix, noise: Float[Tensor, "b h a"], state: Float[Tensor, "b s"]
+    ) -> Float[Tensor, "b h a"]:
+        """The chunk that the flow leads to from `noise`."""
+        suffix = self._network.suffix(prefix, state, noise.shape[1])
+        x = noise
+        for moment in self._moments:
+            x = torch.sub(x, self._network.flow(suffix, x, moment), alpha=1 / self._steps)
+        return x
 
+    def guided(
+        self,
+        prefix: Prefix,
+        noise: Float[Tensor, "b h a"],
+        state: Float[Tensor, "b s"],
+        plan: Float[Tensor, "b h a"],
+        weights: Float[Tensor, "b h"],
+        clips: Float[Tensor, " b"],
+        jacobian: Jacobian,
+    ) -> Float[Tensor, "b h a"]:
+        """The chunk, pulled towards `plan` in each step as strongly as `weights` and `clips`
+        say."""
+        suffix = self._network.suffix(prefix, state, noise.shape[1])
 
-def conditioned(
-    network: PiNetwork,
-    seen: Prefix,
-    noise: Float[Tensor, "b h a"],
-    state: Float[Tensor, "b s"],
-    prefix: Float[Tensor, "b h a"],
-    given: Bool[Tensor, "b h"],
-    euler_steps: int,
-) -> Float[Tensor, "b h a"]:
-    """The chunk, of which the steps `given` are those of `prefix` exactly."""
-    held = given[..., None]
-    x = torch.where(held, prefix, noise)
-    for step in range(euler_steps):
-        time = torch.full_like(x[..., 0], 1.0 - step / euler_steps).masked_fill(given, 0.0)
-        x = x - network.velocity(seen, x, time, state) / euler_steps
-        x = torch.where(held, prefix, x)
-    return x
+        def clean(noisy: Tensor, moment: Moment, time: float) -> Tensor:
+            return torch.sub(noisy, self._network.flow(suffix, noisy, moment), alpha=time)
+
+        x = noise
+        for step, moment in enumerate(self._moments):
+            done = step / self._steps
+            at_end = partial(clean, moment=moment, time=1.0 - done)
+            direction = guided_direction(at_end, x, done, plan, weights, clips, jacobian)
+            x = torch.add(x, direction, alpha=1 / self._steps)
+        return x
+
+    def conditioned(
+        self,
+        prefix: Prefix,
+        noise: Float[Tensor, "b h a"],
+        state: Float[Tensor, "b s"],
+        plan: Float[Tensor, "b h a"],
+        given: Bool[Tensor, "b h"],
+    ) -> Float[Tensor, "b h a"]:
+        """The chunk, of which the steps `given` are those of `plan` exactly."""
+        suffix = self._network.suffix(prefix, state, noise.shape[1])
+        held = given[..., None]
+        x = torch.where(held, plan, noise)
+        for moment in self._moments:
+            each = moment.where(given, self._finished)
+            x = torch.sub(x, self._network.flow(suffix, x, each), alpha=1 / self._steps)
+            x = torch.where(held, plan, x)
+        return x

@@ -76,7 +76,9 @@ class FastNetwork(PaliGemma):
         positions = before.sum(1, keepdim=True) + steps
         own = (steps[:, None] >= steps).expand(batch, -1, -1)
         seen = torch.cat((before[:, None, :].expand(-1, length, -1), own), dim=2)
-        x, layers = self.language(x, positions, score_bias(seen, x.dtype), cache.layers)
+        bias = score_bias(seen, x.dtype, self.language.sizes.shared)
+        rotation = self.language.rotation(positions, x.dtype)
+        x, layers = self.language(x, rotation, bias, cache.layers)
         cache.write(places, layers)
         hidden: Tensor = x
         return hidden

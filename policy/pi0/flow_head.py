@@ -47,21 +47,33 @@ class FlowHead(nn.Module):
         self.time_out = nn.Linear(width, width)
         self.actions_out = nn.Linear(width, actions)
 
+    def waves(self, time: Float[Tensor, "b t"], dtype: torch.dtype) -> Float[Tensor, "b t w"]:
+        """Those of `time`: one for the chunk (t = 1) or one for each step (t = h)."""
+        return time_waves(time.float(), self.width, *self.periods).to(dtype)
+
+    def condition(self, waves: Float[Tensor, "b t w"]) -> Float[Tensor, "b t w"] | None:
+        """That of the expert's norms; None for π0, which has the time in its tokens."""
+        if self.state_in is not None:
+            return None
+        return F.silu(self.time_out(F.silu(self.time_in(waves))))
+
+    def state_token(self, state: Float[Tensor, "b s"]) -> Float[Tensor, "b 1 w"] | None:
+        """π0's; None for π0.5."""
+        return None if self.state_in is None else self.state_in(state)[:, None]
+
     def tokens(
         self,
         noisy: Float[Tensor, "b h a"],
-        time: Float[Tensor, "b t"],
-        state: Float[Tensor, "b s"],
-    ) -> tuple[Float[Tensor, "b n w"], Float[Tensor, "b t w"] | None]:
-        """The expert's tokens, and the condition of its norms. `time` is one for the chunk (t = 1)
-        or one for each step (t = h). n is h for π0.5, and h + 1 for π0: the state is first."""
-        waves = time_waves(time.float(), self.width, *self.periods).to(noisy.dtype)
-        actions = self.actions_in(noisy)
-        if self.state_in is None:
-            return actions, F.silu(self.time_out(F.silu(self.time_in(waves))))
+        waves: Float[Tensor, "b t w"],
+        state: Float[Tensor, "b 1 w"] | None,
+    ) -> Float[Tensor, "b n w"]:
+        """The expert's tokens. n is h for π0.5, and h + 1 for π0, whose token of the state is
+        first."""
+        actions: Tensor = self.actions_in(noisy)
+        if state is None:
+            return actions
         timed = torch.cat((actions, waves.expand_as(actions)), dim=-1)
-        timed = self.time_out(F.silu(self.time_in(timed)))
-        return torch.cat((self.state_in(state)[:, None], timed), dim=1), None
+        return torch.cat((state, self.time_out(F.silu(self.time_in(timed)))), dim=1)
 
     def velocity(self, tokens: Float[Tensor, "b n w"], steps: int) -> Float[Tensor, "b h a"]:
         """Noise minus actions, from the last `steps` tokens."""

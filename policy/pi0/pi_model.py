@@ -23,7 +23,7 @@ from ..graphs import GraphedFunction
 from ..rtc import Guidance
 from ..torch_devices import device_of, dtype_of
 from .checkpoint_layout import CheckpointLayout
-from .denoising import conditioned, guided
+from .denoising import Denoising
 from .float8_linear import round_perceptrons
 from .image_preparation import prepared
 from .pi_network import PiNetwork
@@ -52,6 +52,8 @@ class PiModel:
         self.device, self.dtype = weight.device, weight.dtype
         if options.perceptrons == "float8":
             round_perceptrons(network)
+        network.join()
+        self._denoising = Denoising(network, layout.euler_steps)
         self.chunks = GraphedFunction.on(self.device, self.compute, options.graphs)
         if spec.prefix == "guided" and self._guidance.jacobian == "gradient":
             self.chunks.stay_eager("guidance by gradient differentiates while it denoises")
@@ -120,15 +122,14 @@ class PiModel:
         images = [prepared(view, pixels).to(self.dtype) for view in views]
         all_count = torch.ones(len(tokens), len(views), dtype=torch.bool, device=tokens.device)
         seen = self.network.prefix(images, all_count, tokens, counts)
-        steps = self._layout.euler_steps
         if self._spec.prefix == "none":
-            return self.network.sample(seen, noise, state, steps)
+            return self._denoising.free(seen, noise, state)
         if self._spec.prefix == "trained":
             prefix, given = plan
-            return conditioned(self.network, seen, noise, state, prefix, given, steps)
+            return self._denoising.conditioned(seen, noise, state, prefix, given)
         prefix, weights, clips = plan
         jacobian = self._guidance.jacobian
-        return guided(self.network, seen, noise, state, prefix, weights, clips, steps, jacobian)
+        return self._denoising.guided(seen, noise, state, prefix, weights, clips, jacobian)
 
     def _noise(self, seed: int) -> Tensor:
         """[1, H, A], the same on every device."""

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .architecture import VisionSizes
+from .joined_layers import JoinedLayers
 from .recomputed import block_output
 
 EPS = 1e-6
@@ -30,14 +31,18 @@ class VisionBlock(nn.Module):
         self.mlp_norm = nn.LayerNorm(sizes.width, eps=EPS)
         self.widen = nn.Linear(sizes.width, sizes.mlp)
         self.narrow = nn.Linear(sizes.mlp, sizes.width)
+        self.attended = JoinedLayers()
+
+    def join(self) -> None:
+        """See `GemmaBlock`."""
+        self.attended = JoinedLayers.of(self.query, self.key, self.value)
 
     def forward(self, x: Float[Tensor, "b p w"]) -> Float[Tensor, "b p w"]:
         """The `p` tokens of each image after this layer, `w` wide."""
         y = self.attention_norm(x)
-        query, key, value = (
-            part(y).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            for part in (self.query, self.key, self.value)
-        )
+        parts = self.attended.together(y, self.query, self.key, self.value)
+        # Each [b, heads, p, head].
+        query, key, value = parts.view(*y.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         attended = F.scaled_dot_product_attention(query, key, value)
         x = x + self.out(attended.transpose(1, 2).flatten(2))
         y = F.gelu(self.widen(self.mlp_norm(x)), approximate="tanh")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from holdfast.policy.pi0.denoising import Denoising
 from holdfast.policy.pi0.flow_loss import flow_loss
 from holdfast.policy.pi0.gemma import rotation_at
 from holdfast.policy.pi0.pali_gemma import Prefix, score_bias
@@ -76,11 +77,10 @@ def test_each_part_and_the_whole_sample_are_those_of_lerobot(
     prefix = prefix_of(network, now)
     counts = prefix.counts
     seen = counts[:, None, :] & counts[:, :, None]
-    head = network.architecture.language.head
-    rotation = rotation_at(counts.cumsum(1) - 1, head, torch.float32)
-    block, _ = network.language.blocks[0](
-        theirs["embedded"], rotation, score_bias(seen, torch.float32)
-    )
+    sizes = network.architecture.language
+    rotation = rotation_at(counts.cumsum(1) - 1, sizes.head, torch.float32)
+    bias = score_bias(seen, torch.float32, sizes.shared)
+    block, _ = network.language.blocks[0](theirs["embedded"], rotation, bias)
     assert differ(block[counts], theirs["block"][counts]) < 1e-4
 
     for k, name in enumerate(("keys", "values")):
@@ -92,7 +92,7 @@ def test_each_part_and_the_whole_sample_are_those_of_lerobot(
     time = torch.full((BATCH, 1), 0.7)
     velocity = network.velocity(prefix, now["noise"], time, now["state"])
     assert differ(velocity, theirs["velocity"]) < 1e-4
-    chunk = network.sample(prefix, now["noise"], now["state"], EULER_STEPS)
+    chunk = Denoising(network, EULER_STEPS).free(prefix, now["noise"], now["state"])
     assert differ(chunk, theirs["chunk"]) < 1e-2
     assert differ(chunk, now["noise"]) > 0.1  # The steps lead somewhere.
 

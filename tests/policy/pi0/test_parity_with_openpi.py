@@ -18,6 +18,7 @@ from torch import Tensor
 from holdfast.policy.base import Observation
 from holdfast.policy.pi0.architecture import Family, FlowFamily
 from holdfast.policy.pi0.checkpoint_layout import PROMPT_TOKENS
+from holdfast.policy.pi0.denoising import Denoising
 from holdfast.policy.pi0.gemma import rotation_at
 from holdfast.policy.pi0.image_preparation import prepared
 from holdfast.policy.pi0.pali_gemma import Prefix, score_bias
@@ -92,10 +93,11 @@ def test_an_image_a_text_and_a_block_are_those_of_openpi(family: FlowFamily) -> 
     text = network.embedded(now["tokens"])
     assert differ(text, "embedded", family) < 1e-5
     seen = counts[:, None, :] & counts[:, :, None]
-    head = network.architecture.language.head
-    rotation = rotation_at(counts.cumsum(1) - 1, head, torch.float32)
+    sizes = network.architecture.language
+    rotation = rotation_at(counts.cumsum(1) - 1, sizes.head, torch.float32)
+    bias = score_bias(seen, torch.float32, sizes.shared)
     x = torch.cat((image, network.vision(now["right"]), text), dim=1)
-    block, _ = network.language.blocks[0](x, rotation, score_bias(seen, torch.float32))
+    block, _ = network.language.blocks[0](x, rotation, bias)
     other = torch.from_numpy(theirs(family)["block"])[counts]
     assert float((block[counts] - other).abs().max() / other.abs().max()) < 1e-5
 
@@ -117,7 +119,7 @@ def test_a_velocity_a_chunk_and_the_loss_are_those_of_openpi(family: FlowFamily)
     time = torch.full((BATCH, 1), 0.7)
     velocity = network.velocity(prefix, now["noise"], time, now["state"])
     assert differ(velocity, "velocity", family) < 1e-4
-    chunk = network.sample(prefix, now["noise"], now["state"], EULER_STEPS)
+    chunk = Denoising(network, EULER_STEPS).free(prefix, now["noise"], now["state"])
     assert differ(chunk, "chunk", family) < 1e-4
     training = {k: torch.from_numpy(v) for k, v in cases.loss_inputs(family).items()}
     time, actions = training["time"][:, None], training["actions"]
