@@ -103,3 +103,23 @@ def test_one_time_for_each_step_is_the_chunks_time_where_all_are_equal(
     torch.testing.assert_close(velocity(network, now, times), velocity(network, now))
     times[:, 0] = 0.0
     assert not torch.allclose(velocity(network, now, times), velocity(network, now))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_step_with_some_steps_given_has_their_times(family: str, network_of: NetworkOf) -> None:
+    """What is computed once for all chunks is what `velocity` computes at time 0 for the steps that
+    are given, and at the time of the others; joined layers keep their names and values."""
+    network, now = network_of(family), given(family)
+    given_steps = torch.arange(now["noise"].shape[1]) < torch.tensor([[0], [2], [5]])
+    times = torch.full(given_steps.shape, 0.3).masked_fill(given_steps, 0.0)
+    expected = velocity(network, now, times)
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    network.join()
+    for name, value in network.state_dict().items():
+        assert torch.equal(value, before.pop(name))
+    assert not before
+    views = (now["left"], now["right"])
+    prefix = network.prefix(views, now["image_counts"], now["tokens"], now["token_counts"])
+    suffix = network.suffix(prefix, now["state"], now["noise"].shape[1])
+    moment = network.settled(0.3).where(given_steps, network.settled(0.0))
+    torch.testing.assert_close(network.flow(suffix, now["noise"], moment), expected)
