@@ -56,16 +56,16 @@ def jpeg(images: list[NDArray[np.uint8]], quality: int) -> Once:
 
 @contextmanager
 def echo(directory: Path, proxies: int, images: int = 0) -> Iterator[Once]:
-    """A round trip to an echoing process through `proxies` others: with one it is the bare broker,
-    with two also the bare network actor ahead of it, which adds so many raw `images`."""
+    """A round trip to an echoing process through `proxies` others: with one it is the bare network
+    actor, which adds so many raw `images`, with two the bare broker behind it too."""
     names = [f"ipc://{directory}/echo-{proxies}-{images}-{n}" for n in range(2 * proxies + 1)]
     with ExitStack() as stack:
         context = stack.enter_context(zmq.Context())
-        # Ahead of the echo, which connects, stand only processes that bind or bridge.
+        # Ahead of an echo that connects stand only processes that bind or bridge.
         if proxies == 0:
             roles = [("bind", names[0], "")]
         elif proxies == 1:
-            roles = [("proxy", names[0], names[1]), ("connect", names[1], "")]
+            roles = [("bridge", names[0], names[1]), ("bind", names[1], "")]
         else:
             roles = [
                 ("bridge", names[0], names[1]),

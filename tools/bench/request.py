@@ -3,16 +3,17 @@
     actorctl bench request [--quick] [--json] [--only CASE ...]
 
 An observation of three 640x480 RGB cameras, 14 joints and a task is answered by a constant chunk of
-50 steps: through shared memory, raw through sockets, and as JPEG over loopback TCP, where robot and
-replica share no memory; `-224` is a policy of that resolution, to which the robot's side resizes.
-The cameras are filled at 30 Hz meanwhile. One request follows the other, in turns of some dozens,
-so that all cases and floors meet the same machine.
+50 steps: through shared memory, raw through sockets where robot and replica share none, and as from
+another host, by a broker at loopback TCP, raw (`raw-tcp`) and as JPEG (`jpeg-tcp`). `-224` is a
+policy of that resolution, to which the robot's side resizes. The cameras are filled at 30 Hz
+meanwhile. One request follows the other, in turns of some dozens, so that all cases and floors meet
+the same machine.
 
 The floors are of the same run: `echo-direct` goes through nothing, `echo` through one bare process,
 as a request that goes straight to its replica, `echo-three` through two, as one that goes by the
-broker (`shm-by-broker`). In `echo-three-raw` the first of the two adds the three frames; `memcpy`
-copies them once, `jpeg` encodes and decodes them. `pipe-...` are the ways by a broker that decides
-nothing, so that the difference is what the real one costs.
+broker (`shm-by-broker`). In `echo-raw` and `echo-three-raw` the first of them adds the three
+frames; `memcpy` copies them once, `jpeg` encodes and decodes them. `pipe-...` are the ways by a
+broker that decides nothing, so that the difference is what the real one costs.
 
 `cpu_ms` is by request, over all processes; `request_bytes` and `reply_bytes` are those between
 network actor and broker.
@@ -74,6 +75,7 @@ def measure(cases: list[str], n: int) -> list[dict[str, Any]]:
         names = ("floor/echo-direct", "floor/echo", "floor/echo-three")
         for proxies, name in enumerate(names):
             once[name] = stack.enter_context(floors.echo(directory, proxies))
+        once["floor/echo-raw"] = stack.enter_context(floors.echo(directory, 1, len(seen)))
         once["floor/echo-three-raw"] = stack.enter_context(floors.echo(directory, 2, len(seen)))
         rings = stack.enter_context(cameras(directory))
         paths: dict[str, Path] = {}

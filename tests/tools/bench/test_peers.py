@@ -51,7 +51,7 @@ def test_a_peer_that_is_absent_is_a_row_that_says_what_is_missing(tmp_path: Path
 
 def test_a_program_that_fails_is_a_row_with_what_it_said_last(tmp_path: Path) -> None:
     """The environment has another interpreter than the program needs."""
-    case = Case("peer/none", "no_such_program", "whole", None, "a peer")
+    case = Case("peer/none", "no_such_program", "whole", None, 1, "a peer")
     found = Measured(case)
     found.add(lambda: run_program(case, sys.executable, tmp_path, 1, 1))
     [row, _] = found.rows()
@@ -125,13 +125,14 @@ def test_the_table_says_whence_it_comes_and_why_a_peer_is_not_in_it() -> None:
     for scale in (1.0, 2.0, 3.0):
         turn = {"ms": [scale, scale], "cpu_ms": scale}
         found.add(partial(dict, version="us 1", back_to_back=turn, apart=turn))
-    absent = Measured(CASES[3])
+    absent = Measured(CASES[4])
     absent.why = "no Python 3.12"
     text = peers_table.markdown(report(*found.rows(), *absent.rows()))
     [ours] = [line for line in text.splitlines() if line.startswith(f"| {CASES[0].shown}")]
+    assert ours.startswith(f"| {CASES[0].shown} | 3 | 2.00 ")
     assert ours.count("2.00 (1.50 to 2.50) | 3.00 | 3.00 | 2.00 (1.50 to 2.50)") == 2
-    assert f"| {CASES[3].shown} | - |" in text
-    assert f"{CASES[3].shown}: not measured: no Python 3.12" in text
+    assert f"| {CASES[4].shown} | 2 | - |" in text
+    assert f"{CASES[4].shown}: not measured: no Python 3.12" in text
     assert "2026-01-02" in text and "busy with other work (load 7.5)" in text and "n = 6" in text
 
 

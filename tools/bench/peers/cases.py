@@ -6,31 +6,35 @@ from typing import NamedTuple
 
 
 class Case(NamedTuple):
-    """`program` is one of this folder's, run with `way` in `environment`; None: our own."""
+    """`program` is one of this folder's, run with `way` in `environment`; None: our own.
+    `processes`: how many a request passes, that of the caller included."""
 
     name: str
     program: str
     way: str
     environment: str | None
+    processes: int
     shown: str
 
 
+_LEROBOT, _PIXELS = "LeRobot's async inference", "floor: ZeroMQ, the pixels, an echo"
 CASES = (
-    Case("holdfast/shm", "holdfast_request", "shm", None, "Holdfast, shared memory"),
-    Case("holdfast/raw", "holdfast_request", "raw", None, "Holdfast, raw through sockets"),
-    Case("holdfast/jpeg", "holdfast_request", "jpeg", None, "Holdfast, JPEG over TCP"),
-    Case("lerobot/async", "lerobot_async", "whole", "lerobot-0.6", "LeRobot's async inference"),
-    Case("openpi/websocket", "openpi_websocket", "whole", "openpi", "openpi's client and server"),
-    Case("groot/npy", "groot_protocol", "npy", None, "GR00T's protocol, as of N1.6 ¹"),
-    Case("groot/raw", "groot_protocol", "raw", None, "GR00T's protocol, as of N1.7 ¹"),
-    Case("zenoh/tcp", "zenoh_query", "tcp", "zenoh", "Zenoh query, TCP"),
-    Case("zenoh/shm", "zenoh_query", "shm", "zenoh", "Zenoh query, shared memory"),
-    Case("ray/actor", "ray_actor", "whole", "ray", "Ray, an actor's method"),
+    Case("holdfast/shm", "holdfast_request", "shm", None, 3, "Holdfast, shared memory"),
+    Case("holdfast/raw", "holdfast_request", "raw", None, 3, "Holdfast, raw through sockets"),
+    Case("holdfast/raw-tcp", "holdfast_request", "raw-tcp", None, 4, "Holdfast, raw over TCP"),
+    Case("holdfast/jpeg", "holdfast_request", "jpeg", None, 4, "Holdfast, JPEG over TCP"),
+    Case("lerobot/async", "lerobot_async", "whole", "lerobot-0.6", 2, _LEROBOT),
     Case(
-        "floor/zeromq-pixels", "zeromq_echo", "pixels", None, "floor: ZeroMQ, the pixels, an echo"
+        "openpi/websocket", "openpi_websocket", "whole", "openpi", 2, "openpi's client and server"
     ),
-    Case("floor/zeromq", "zeromq_echo", "small", None, "floor: ZeroMQ, no pixels, an echo"),
-    Case("floor/memcpy", "memory_copy", "whole", None, "floor: copying the pixels once"),
+    Case("groot/npy", "groot_protocol", "npy", None, 2, "GR00T's protocol, as of N1.6 ¹"),
+    Case("groot/raw", "groot_protocol", "raw", None, 2, "GR00T's protocol, as of N1.7 ¹"),
+    Case("zenoh/tcp", "zenoh_query", "tcp", "zenoh", 3, "Zenoh query, TCP"),
+    Case("zenoh/shm", "zenoh_query", "shm", "zenoh", 3, "Zenoh query, shared memory"),
+    Case("ray/actor", "ray_actor", "whole", "ray", 2, "Ray, an actor's method"),
+    Case("floor/zeromq-pixels", "zeromq_echo", "pixels", None, 2, _PIXELS),
+    Case("floor/zeromq", "zeromq_echo", "small", None, 2, "floor: ZeroMQ, no pixels, an echo"),
+    Case("floor/memcpy", "memory_copy", "whole", None, 1, "floor: copying the pixels once"),
 )
 
 NOTES = (
@@ -39,7 +43,13 @@ NOTES = (
         "Only policy and robot are no-ops; every answer is checked. Ours includes the copy out of "
         "the cameras' rings, validation, and the merge into the plan; the others end with the "
         "chunk in the caller's hands. LeRobot's server is set to no added latency; the server of "
-        "openpi is openpi-server of PyPI, another author's package of openpi's own file. Zenoh's "
-        "query goes through a router, a process of its own."
+        "openpi is openpi-server of PyPI, another author's package of openpi's own file."
+    ),
+    (
+        "Processes: those that a request passes, the caller's included. Ours are control, the "
+        "robot's network actor and the replica, which takes the requests of its own host straight; "
+        "over TCP, as between hosts, the broker is the fourth. Raw through sockets is the way of a "
+        "robot that shares no memory with the replica of its host, over a Unix socket; "
+        "GR00T's protocol goes over loopback TCP, Zenoh's query through its router."
     ),
 )

@@ -24,13 +24,14 @@ from .checked_policy import CheckedPolicy
 WAYS = {
     "shm": Way("holdfast/shm", shared=True),
     "raw": Way("holdfast/raw"),
+    "raw-tcp": Way("holdfast/raw-tcp", hosts=True),
     "jpeg": Way("holdfast/jpeg", hosts=True, quality=90),
 }
 
 
 @contextmanager
 def asking(way: str) -> Iterator[turns.AskedPeer]:
-    """`shm`, `raw` or `jpeg`, the last over loopback TCP."""
+    """`shm`, `raw`, or as from another host over loopback TCP, `raw-tcp` or `jpeg`."""
     cv2.setNumThreads(1)
     served = Served(policy=f"{CheckedPolicy.__module__}:CheckedPolicy", max_wait_ms=0.0)
     with ExitStack() as stack:

@@ -44,7 +44,11 @@ class Measured:
         return [self._row(whence, suffix) for whence, suffix in WHENCE.items()]
 
     def _row(self, whence: str, suffix: str) -> dict[str, Any]:
-        about = {"shown": self.case.shown, "apart": whence == "apart"}
+        about = {
+            "shown": self.case.shown,
+            "processes": self.case.processes,
+            "apart": whence == "apart",
+        }
         name = self.case.name + suffix
         if self.why or not self._rounds:
             return {"case": name, "n": 0, "unit": "ms", **about, "why": self.why or "not run"}

@@ -21,14 +21,13 @@ def markdown(report: dict[str, Any]) -> str:
     for row in report["rows"]:
         pairs.setdefault(row["shown"], []).append(row)
     lines = [
-        "| ms | p50 | p99 | max | CPU | p50, 30 ms apart | p99 | max | CPU |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| ms | processes | p50 | p99 | max | CPU | p50, 30 ms apart | p99 | max | CPU |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     absent = []
     for shown, rows in pairs.items():
-        lines.append(
-            f"| {shown} | " + " | ".join(cell for row in rows for cell in _cells(row)) + " |"
-        )
+        cells = [shown, str(rows[0]["processes"]), *(cell for row in rows for cell in _cells(row))]
+        lines.append(f"| {' | '.join(cells)} |")
         if why := rows[0].get("why"):
             absent.append(f"{shown}: not measured: {why}")
     machine = report["machine"]
