@@ -1,8 +1,8 @@
 """`ReplayRobot`: a recorded episode in a robot's place, so that a policy sees what was recorded.
 
 The first command begins the episode, which then passes in real time, whatever is commanded; before
-it the robot stands at the first frame and after it at the last one. Commands move nothing: how far
-they are from the recorded actions is in `report()`.
+it the robot stands at the first frame and after it at the last one, from where `begin_episode`
+takes it back. Commands move nothing: how far they are from the recorded actions is in `report()`.
 """
 
 from __future__ import annotations
@@ -114,6 +114,13 @@ class ReplayRobot(Robot):
     def episode(self) -> Episode:
         """The one that is played, and the task of its present frame."""
         return Episode(self._number, self._tasks[self._index])
+
+    def begin_episode(self) -> None:
+        """See `Robot.begin_episode`: the robot stands at the first frame again, until it is
+        commanded. What was compared so far counts on."""
+        self._begun_ns = self._index = 0
+        self._ended = False
+        self._number += 1
 
     def read_frame(self, camera: str, out: NDArray[np.uint8]) -> int | None:
         """See `Robot.read_frame`: the picture of the frame whose state was read last. Raises

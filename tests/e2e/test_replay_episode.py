@@ -89,7 +89,7 @@ def record(root: Path) -> None:
 def test_a_recorded_episode_is_seen_by_a_policy_and_played_on_a_robot(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:
-    """Answers are compared with the recorded actions; a robot plays these, and is then paused."""
+    """Answers are compared with the recorded actions, after a reset too; a robot plays these."""
     given, kept, file = tmp_path / "given", tmp_path / "kept", tmp_path / "f.yaml"
     record(given)
     (tmp_path / "echo_policy.py").write_text(POLICY)
@@ -106,6 +106,8 @@ def test_a_recorded_episode_is_seen_by_a_policy_and_played_on_a_robot(
     assert far["x"] == pytest.approx(0.2, abs=1e-3)  # the state's x in place of the action's
     assert far["y"] == pytest.approx(GREY / 255 - STILL[1], abs=0.02)  # what the picture says
     assert far["z"] == pytest.approx(0.0, abs=1e-3)
+    assert fleet.actorctl("reset", "seen").returncode == 0
+    fleet.wait_for(lambda now: driver(now).get("episode", 0) > said["episode"], 60.0)
 
     play = ("replay-episode", "played", "--dataset", str(given))
     refused = fleet.actorctl(*play, "--episode", "2")

@@ -110,6 +110,34 @@ def test_a_loop_begins_the_episode_again_as_the_next_one(root: Path) -> None:
     assert not robot.report()["ended"] and robot.episode().task == "task 0"
 
 
+def test_an_episode_that_is_begun_anew_waits_at_its_first_frame_for_a_command(root: Path) -> None:
+    """In its middle and after its end: next number, first state and picture, later instants."""
+    states = Dataset(root).episode(1).states
+    first = next(Dataset(root).episode(1).frames("observation.images.top"))
+    robot = Played(root)
+    assert robot.begins_episodes
+    before_ns, _ = robot.state()
+    for number, what in ((2, "frame"), (3, "ended")):
+
+        def reached(what: str = what) -> bool:
+            robot.state()
+            return bool(robot.report()[what])
+
+        robot.command(0, 0)
+        wait_until(reached, "it is under way, or over")
+        robot.read_frame("top", np.zeros((48, 64, 3), np.uint8))
+        robot.begin_episode()
+        for _ in range(2):  # it waits for a command
+            instant_ns, state = robot.state()
+            assert before_ns <= instant_ns <= time.monotonic_ns()
+            before_ns = instant_ns
+            assert state == states[0].tolist() and not robot.report()["ended"]
+        assert robot.episode() == Episode(number, "task 1")
+        robot.read_frame("top", out := np.zeros((48, 64, 3), np.uint8))
+        assert (out == first).all()
+    assert robot.report()["commands"] == 2
+
+
 def test_what_is_commanded_is_compared_with_the_recorded_action_of_the_frame(root: Path) -> None:
     """The mean and the largest difference by action; after the end nothing is compared."""
     actions = Dataset(root).episode(1).actions
