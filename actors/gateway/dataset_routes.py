@@ -9,7 +9,9 @@
 /api/datasets/<name>/episodes/<k>/video/<camera>   the mp4, whole or a range of its bytes
 /api/datasets/<name>/episodes/<k>/image/<camera>/<frame>   an image that is stored in the rows
 
-The disk is read in threads, so that a slow one delays nothing else of the gateway.
+What the path names and is not there is answered by 404, a parameter behind the `?` with a value
+that it cannot have by 400. The disk is read in threads, so that a slow one delays nothing else of
+the gateway.
 """
 
 from __future__ import annotations
@@ -49,6 +51,8 @@ class DatasetRoutes:
             return await self._answer(request)
         except DatasetError as error:
             return json(404, {"error": str(error)})
+        except _ParameterError as error:
+            return json(400, {"error": str(error)})
         except OSError as error:
             return json(503, {"error": f"the dataset cannot be read: {error}"})
         except ModuleNotFoundError as error:
@@ -73,7 +77,7 @@ class DatasetRoutes:
                 return await _document(lambda made: made.episode(root, index, url))
             case [name, "episodes", number, "rows"]:
                 root, index = self._root(name), _number("the episode", number)
-                start = _number("from", request.query.get("from", "0"))
+                start = _parameter(request, "from", 0)
                 return await _document(lambda made: made.rows(root, index, start))
             case [name, "episodes", number, "video", camera]:
                 root, index = self._root(name), _number("the episode", number)
@@ -93,9 +97,8 @@ class DatasetRoutes:
         for name, choices in _CHOICES.items():
             if asked.get(name, "") not in choices:
                 expected = ", ".join(filter(None, choices))
-                return json(400, {"error": f"{name} is {asked[name]!r}, expected {expected}"})
-        start = _number("from", asked.get("from", "0"))
-        limit = _number("limit", asked.get("limit", "50"))
+                raise _ParameterError(f"{name} is {asked[name]!r}, expected {expected}")
+        start, limit = _parameter(request, "from", 0), _parameter(request, "limit", 50)
         by_hand = {"yes": True, "no": False}.get(asked.get("intervention", ""))
         wanted = {"success": asked.get("success") or None, "task": asked.get("task", "")}
         return await _document(
@@ -134,6 +137,22 @@ def _documents() -> ModuleType:
 
 
 def _number(what: str, said: str) -> int:
-    if not said.isascii() or not said.isdecimal() or len(said) > 15:
+    """Of a part of the path."""
+    if (number := _decimal(said)) is None:
         raise DatasetError(f"{what} is {said!r}, expected a number")
-    return int(said)
+    return number
+
+
+def _parameter(request: HttpRequest, name: str, usual: int) -> int:
+    said = request.query.get(name, str(usual))
+    if (number := _decimal(said)) is None:
+        raise _ParameterError(f"{name} is {said!r}, expected a number")
+    return number
+
+
+def _decimal(said: str) -> int | None:
+    return int(said) if said.isascii() and said.isdecimal() and len(said) <= 15 else None
+
+
+class _ParameterError(Exception):
+    """A parameter of the request has a value that it cannot have."""

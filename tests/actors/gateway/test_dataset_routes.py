@@ -80,12 +80,16 @@ def test_episodes_come_in_pages_and_by_filters(site: Gateway) -> None:
         ("/api/datasets/pick/episodes/-1", 404, "expected a number"),
         ("/api/datasets/pick/episodes/1e3/rows", 404, "expected a number"),
         ("/api/datasets/pick/episodes?success=maybe", 400, "expected yes, no, unjudged"),
-        ("/api/datasets/pick/episodes/1/rows?from=-1", 404, "expected a number"),
+        ("/api/datasets/pick/episodes?intervention=2", 400, "expected yes, no"),
+        ("/api/datasets/pick/episodes?from=x", 400, "from is 'x', expected a number"),
+        ("/api/datasets/pick/episodes?limit=", 400, "limit is '', expected a number"),
+        ("/api/datasets/pick/episodes/1/rows?from=-1", 400, "from is '-1', expected a number"),
+        ("/api/datasets/none/episodes?limit=", 404, "no dataset 'none'"),
         ("/api/datasets/pick/episodes/1/video/other", 404, "no video of 'other'"),
         ("/api/datasets/pick/meta/info.json", 404, "nothing of a dataset"),
     ],
 )
-def test_what_is_not_there_is_refused_with_the_reason(
+def test_what_is_not_there_is_404_and_a_wrong_parameter_400_with_the_reason(
     site: Gateway, path: str, status: int, why: str
 ) -> None:
     """In words that say what was found and what was expected."""
