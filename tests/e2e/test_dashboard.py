@@ -1,4 +1,4 @@
-"""The dashboard on the default fleet, in a real browser, opened by the link that a user gets."""
+"""The dashboard on a running fleet, in a real browser, opened by the link that a user gets."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def dashboard(fleet: FleetProcess) -> str:
 
 
 def test_the_page_shows_the_fleet_live_and_its_buttons_work(
-    start_fleet: StartFleet, browser: Browser
+    start_fleet: StartFleet, light: Path, browser: Browser
 ) -> None:
     """Values and pictures move, a killed replica turns red and back, its buttons work."""
-    fleet = start_fleet()
+    fleet = start_fleet(fleet=light)
     fleet.streaming()
     browser.open(dashboard(fleet))
     browser.wait_for(ALL_STREAM)

@@ -38,7 +38,8 @@ services:
     scale_down_after_s: 1
     placements: [{pool: ray, address: "%s", min: 1, max: 3}]
 robots:
-  - &one {name: r1, host: hub, service: pick, cameras: {overhead: {}, wrist: {}},
+  - &one {name: r1, host: hub, service: pick,
+      cameras: {overhead: &small {width: 64, height: 48, fps: 15}, wrist: *small},
       plan: {buffer_time_s: 0.6}}
   - {<<: *one, name: r2}
 """

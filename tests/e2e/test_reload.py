@@ -14,7 +14,7 @@ ROBOT = """
   - name: {name}
     service: pick
     options: {{seed: {seed}}}
-    cameras: {{overhead: {{}}, wrist: {{}}}}
+    cameras: {{overhead: {{width: 64, height: 48}}, wrist: {{width: 64, height: 48}}}}
 """
 FLEET = """
 name: growing

@@ -26,7 +26,10 @@ name: sixty
 services:
   pick: {policy: constant, checkpoint: conveyor-flow}
 robots:
-  - {name: r1, service: pick, fps: 60, cameras: {overhead: {}, wrist: {}}}
+  - name: r1
+    service: pick
+    fps: 60
+    cameras: {overhead: &small {width: 64, height: 48, fps: 15}, wrist: *small}
 """
 LAB = "name: lab\nservices: {}\nrobots: []\n"
 PATIENT = LAB + "supervision: {rules: {broker: {hang_timeout_s: 20}}}\n"

@@ -27,7 +27,10 @@ supervision: {spares: 0, policy_spare: false, rules: {driver: {hang_timeout_s: 2
 services:
   pick: {policy: constant, checkpoint: conveyor-flow, host: hub}
 robots:
-  - {name: r1, host: cell, service: pick, cameras: {overhead: {}, wrist: {}}}
+  - name: r1
+    host: cell
+    service: pick
+    cameras: {overhead: &small {width: 64, height: 48, fps: 15}, wrist: *small}
 """
 
 

@@ -21,7 +21,7 @@ services:
 robots:
   - {name: r1, driver: "lab:Arm", service: any, fps: 50, task: wave}
   - {name: r2, driver: "lab:Arm", service: one, fps: 50}
-  - {name: s1, driver: sim, service: cell, cameras: {overhead: {}, wrist: {}}}
+  - {name: s1, service: cell, cameras: {overhead: &small {width: 64, height: 48}, wrist: *small}}
 gateway: {enabled: false}
 """
 

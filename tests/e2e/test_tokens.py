@@ -31,7 +31,7 @@ robots:
   - name: r1
     options: {{seed: 1}}
     service: pick
-    cameras: {{overhead: {{}}, wrist: {{}}}}
+    cameras: {{overhead: &small {{width: 64, height: 48, fps: 15}}, wrist: *small}}
     safety: {{max_offline_s: 600}}
 """
 PEERS = {"r1": Role.ROBOT, "pick/0": Role.REPLICA, "openpi": Role.ROBOT}

@@ -210,7 +210,7 @@ def site_file(
             "host": host,
             "options": {"seed": 1},
             "service": "pick",
-            "cameras": {"overhead": {}, "wrist": {}},
+            "cameras": {eye: {"width": 128, "height": 96} for eye in ("overhead", "wrist")},
             # Another way is found within half a second (properties/test_two_brokers_machine.py),
             # which a busy machine makes longer: so much of the plan is left when the robot asks.
             "plan": {"buffer_time_s": 1.0},
