@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,9 @@ gateway: {enabled: false}
 services:
   pick: {policy: constant, checkpoint: conveyor-flow}
 robots:
-  - {name: r1, service: pick, cameras: {overhead: {}, wrist: {}}}
+  - name: r1
+    service: pick
+    cameras: {overhead: &small {width: 64, height: 48, fps: 15}, wrist: *small}
 """
 IMPORT = "from holdfast import Fleet"
 BLOCK = """
@@ -53,13 +57,27 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def sockets() -> Iterator[dict[str, Any]]:
+    """What has a kernel listen on sockets of a folder. Of ports it is given the numbers of some
+    that were free, which other programs may have taken until it listens."""
+    folder = tempfile.mkdtemp(prefix="hf-kernel-")  # short: a socket path holds 107 bytes
+    yield {"KernelManager": {"transport": "ipc", "ip": f"{folder}/socket"}}
+    shutil.rmtree(folder)
+
+
 class Kernel:
     """A running kernel and what a person does with it."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, sockets: dict[str, Any]) -> None:
         import jupyter_client
+        from traitlets.config import Config
 
-        self.manager, self.client = jupyter_client.manager.start_new_kernel(cwd=str(directory))
+        self.manager = jupyter_client.manager.KernelManager(config=Config(sockets))
+        self.manager.start_kernel(cwd=str(directory))
+        self.client = self.manager.client()
+        self.client.start_channels()
+        self.client.wait_for_ready(timeout=120)
 
     def run(self, cell: str) -> str:
         """What the cell printed. Fails with the cell's own traceback."""
@@ -96,8 +114,8 @@ class Kernel:
 
 
 @pytest.fixture
-def kernel(directory: Path) -> Iterator[Kernel]:
-    running = Kernel(directory)
+def kernel(directory: Path, sockets: dict[str, Any]) -> Iterator[Kernel]:
+    running = Kernel(directory, sockets)
     yield running
     running.end()
 
@@ -108,17 +126,19 @@ def ended(pids: str) -> None:
     wait_until(lambda: not any(psutil.pid_exists(int(pid)) for pid in pids.split()), "their end")
 
 
-def test_a_fleet_runs_in_a_cell_and_ends_with_it(directory: Path) -> None:
+def test_a_fleet_runs_in_a_cell_and_ends_with_it(directory: Path, sockets: dict[str, Any]) -> None:
     """No process outlives the cell."""
     import nbclient
     import nbformat
+    from traitlets.config import Config
 
     new: Any = nbformat.v4
     notebook = new.new_notebook(cells=[new.new_code_cell(cell) for cell in (IMPORT, BLOCK)])
     resources = {"metadata": {"path": str(directory)}}
-    nbclient.NotebookClient(notebook, timeout=300, resources=resources).execute()
+    config = Config(sockets)
+    nbclient.NotebookClient(notebook, timeout=300, resources=resources, config=config).execute()
     pids, shape = notebook.cells[1].outputs[0].text.splitlines()
-    assert shape == "(480, 640, 3)"
+    assert shape == "(48, 64, 3)"
     ended(pids)
 
 
