@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -46,6 +48,8 @@ class Served:
 
     def __init__(self, fleet: Fleet, port: int, folder: Path, kind: str) -> None:
         self.fleet, self.port, self.folder, self.kind = fleet, port, folder, kind
+        self.kills = 0
+        """By the tests."""
 
     def connect(self, **options: Any) -> ClientConnection:
         """A raw connection, before its first message."""
@@ -96,6 +100,23 @@ class Served:
         before = self.gone_in_inference()
         wait_until(counted, "the port's count of a client that left in mid inference", 120)
 
+    def survives(self, actor: str, ask: Callable[[Callable[[], None]], bool]) -> None:
+        """Of several deaths of `actor` a client notices one by nothing but a longer answer: the
+        port waits 10 s for a chunk, and a busy machine may take longer for a restart. `ask(kill)`
+        calls `kill` between two requests, and says whether the second was answered too."""
+
+        def kill() -> None:
+            pid = next(r["pid"] for r in self.fleet.status()["actors"] if r["name"] == actor)
+            os.kill(pid, signal.SIGKILL)
+            self.kills += 1
+
+        def unnoticed() -> bool:
+            answered = ask(kill)
+            self.fleet.wait(300.0)
+            return answered
+
+        wait_until(unnoticed, f"a death of {actor} that no client notices", 240.0)
+
     def undisturbed_by(self, visit: Callable[[], None]) -> None:
         """Of several bursts of 600 visits, 200 a second, there is one at none of whose steps the
         robot stalls: what disturbs it would do so in each, a machine that pauses now and then does
@@ -128,13 +149,12 @@ class Served:
 def serve(
     folder: Path,
     values: dict[str, Any],
-    restarts: int = 0,
     kind: str = "openpi",
     port: int | None = None,
     **entry: Any,
 ) -> Iterator[Served]:
-    """A fleet of these values, with such an entry for the clients of this kind of the service pick;
-    its actors are restarted so often."""
+    """A fleet of these values, with such an entry for the clients of this kind of the service
+    pick."""
     port = port or free_port()
     gateway = {"enabled": False, kind: {"port": port, "service": "pick", **entry}}
     file = folder / "fleet.yaml"
@@ -146,10 +166,11 @@ def serve(
     file.write_text(yaml.safe_dump(whole, sort_keys=False))
     with Fleet(file) as fleet:
         fleet.wait(300.0)
-        yield Served(fleet, port, folder, kind)
+        served = Served(fleet, port, folder, kind)
+        yield served
         # Whatever clients did, no actor died of it.
         counts = {row["name"]: row["restarts"] for row in fleet.status()["actors"]}
-        assert sum(counts.values()) == restarts, counts
+        assert sum(counts.values()) == served.kills, counts
 
 
 @pytest.fixture(scope="module")
