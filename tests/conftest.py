@@ -39,11 +39,15 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 zmq.Context.__del__ = lambda self: None  # type: ignore[method-assign]
 
 # A property says nothing about time; on a machine that others use, an example may take seconds.
-settings.register_profile("holdfast", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile(
+    "holdfast", max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("holdfast")
-# For .ci/run, which judges a change: its examples are the same until the test changes. Others are
-# tried wherever else the tests run.
-settings.register_profile("ci", settings.get_profile("holdfast"), derandomize=True, database=None)
+# For .ci/run, which judges a change: more examples, which are the same until the test changes.
+# Others are tried wherever else the tests run.
+settings.register_profile(
+    "ci", settings.get_profile("holdfast"), max_examples=100, derandomize=True, database=None
+)
 # For tests/mutate.py: the same examples for every mutant, and no time spent on shrinking them.
 settings.register_profile(
     "mutation",
