@@ -139,7 +139,6 @@ def test_an_arm_whose_bus_is_cut_for_two_seconds_goes_on_without_a_person(
     fleet: So101Fleet,
 ) -> None:
     """The driver attaches again, commands go on without a jump, and the torque is never touched."""
-    pass_s(2)
     pid = actor(fleet.status(), "arm/driver")["pid"]
     torques = len(fleet.arm.written(TORQUE))
     fleet.arm.unplug()
