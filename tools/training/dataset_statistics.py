@@ -14,6 +14,7 @@ from rich.table import Table
 from ...errors import DatasetError
 from ...policy.normalize import Stats
 from ...policy.steps.running_stats import RunningStats
+from ..cli.option_types import AsJson
 from .training_console import console
 
 if TYPE_CHECKING:
@@ -32,9 +33,10 @@ def measure_stats(dataset: Dataset) -> dict[str, Stats]:
 
 def main(
     path: Annotated[Path, typer.Argument(help="A LeRobotDataset v3.0.")],
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object, unrounded.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Recompute the mean, deviation and quantiles of a dataset's states and actions.
+    """Recompute the mean, deviation and quantiles of a dataset's states and actions; as JSON they
+    are not rounded.
 
     A column of almost no deviation, or of extremes far beyond its quantiles, is worth a look before
     training: a motor that did not move, or a unit that changed.

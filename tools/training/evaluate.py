@@ -28,6 +28,7 @@ from ...robot.sim.draw import draw
 from ...robot.sim.rollout import rollout
 from ...robot.sim.task import Outcome
 from ...transport.images import resize
+from ..cli.option_types import AsJson
 from ..evaluation.intervals import wilson
 from .training_console import bar_of, console
 
@@ -173,7 +174,7 @@ def main(
     prefix: Annotated[
         str | None, typer.Option(help="none, guided or trained, instead of the checkpoint's.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Run a policy in the simulator and print its success rate.
 
