@@ -21,9 +21,9 @@ STEPS_OF_FALL = 20
 
 
 def fall_slowly(arm: So101) -> None:
-    """From now on: STEPS_OF_FALL take two seconds, which a busy machine may need."""
+    """From now on: STEPS_OF_FALL take twenty seconds, which a busy machine may need."""
     for motor in arm.motors.values():
-        motor.fall_speed = STEPS_OF_FALL / 2
+        motor.fall_speed = STEPS_OF_FALL / 20
 
 
 def test_a_robot_that_holds_is_attached_without_a_write(

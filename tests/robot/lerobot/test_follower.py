@@ -56,7 +56,7 @@ def test_a_command_moves_the_arm_and_the_state_follows(held: LeRobotProcess, arm
 
 def test_hold_stops_a_moving_joint_and_lets_the_others_be(held: LeRobotProcess, arm: So101) -> None:
     """A joint on its way stops; a goal against which gravity is held stays as it is."""
-    arm.motors[1].speed = 100.0  # a busy machine may need a second between question and answer
+    arm.motors[1].speed = 10.0  # a busy machine may need seconds between question and answer
     goals = [motor.get(sts3215.GOAL) for motor in arm.motors.values()]
     held.call("write", [110.0, *held.call("read")[1:]])
     wait_until(lambda: arm.written(sts3215.GOAL), "the goals arrive")
