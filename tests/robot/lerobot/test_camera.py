@@ -82,7 +82,8 @@ def test_a_camera_of_a_third_party_is_read_in_rgb_each_frame_once(
     assert not error and len(rows) == 20 and stamp == "arrival"
     instants = [row[0] for row in rows]
     assert instants == sorted(set(instants))
-    assert statistics.median(row[1] for row in rows) < 100
+    # Of another clock it would be that of hours; a busy machine may be late by a second.
+    assert 0 <= statistics.median(row[1] for row in rows) < 5000
     assert all(red > 150 and blue < 80 for _, _, (red, _, blue), _ in rows)
 
 
