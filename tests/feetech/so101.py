@@ -15,6 +15,7 @@ import select
 import threading
 import time
 import tty
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -198,6 +199,7 @@ class So101:
             motor.move(self._now_ns)
 
     def _serve(self) -> None:
+        _run_first()
         while not self._over:
             with self._lock:
                 end = self._ends[0] if self._ends else -1
@@ -231,3 +233,11 @@ class So101:
                 time.sleep(self.answer_s)
             self.answers += 1
             os.write(end, answer)
+
+
+def _run_first() -> None:
+    """Have the kernel run this thread before others as soon as there is a question, where it may:
+    the library waits 50 ms for an answer, and a busy machine has an ordinary thread wait for
+    longer."""
+    with suppress(PermissionError):
+        os.sched_setscheduler(threading.get_native_id(), os.SCHED_RR, os.sched_param(1))
