@@ -33,9 +33,9 @@ def kill_until_failed(fleet: ChaosFleet, victim: str) -> None:
                 os.kill(row["pid"], signal.SIGKILL)
         return bool(row["state"] == "FAILED")
 
-    wait_until(failed, f"{victim} is FAILED", within_s=120.0)
+    wait_until(failed, f"{victim} is FAILED", within_s=120.0, every_s=0.05)
     words = ("logs", "--grep", rf"{victim}: \w+ -> BACKOFF")
-    wait_until(lambda: fleet.actorctl(*words).stdout, "the record")
+    wait_until(lambda: fleet.actorctl(*words).stdout, "the record", every_s=0.5)
 
 
 def test_an_actor_in_a_crash_loop_ends_failed_and_the_others_go_on(
