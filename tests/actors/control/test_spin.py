@@ -69,8 +69,7 @@ def test_a_wake_up_that_took_milliseconds_does_not_widen_the_window() -> None:
 
 
 def test_a_loop_that_the_machine_pauses_now_and_then_is_punctual() -> None:
-    """The 99th percentile of its lateness is below 20 µs, with three pauses in a thousand: a pause
-    is no wait for the processor."""
+    """The 99th percentile of its lateness is below 20 µs, with three pauses in a thousand."""
     for seed in range(5):
         window, rng, late_ns = SpinWindow(), random.Random(seed), []
         for tick in range(3000):
@@ -116,8 +115,7 @@ def test_the_window_is_open_on_an_idle_machine_and_closed_on_a_busy_one(seed: in
 def test_whatever_the_machine_did_the_window_opens_again_once_it_is_idle(
     phases: list[tuple[bool, int]], oversleep_ns: int
 ) -> None:
-    """Within MOST_REST ticks without a wait, and after SETTLED such ticks a wait costs one spin
-    again; a tick after a wait is never spun for, and no window exceeds LOST_NS."""
+    """Within MOST_REST ticks without a wait; no window exceeds LOST_NS, none follows a wait."""
     window = SpinWindow()
     for busy, ticks in phases:
         for _ in range(ticks):

@@ -214,8 +214,7 @@ def test_a_replica_serves_the_robots_of_its_host_straight(
 def test_a_robot_of_the_same_host_is_offered_the_door(
     replica: StartReplica, broker: BrokerSide, tmp_path: Path
 ) -> None:
-    """Also one that sends pixels. One of another machine, user or host of the fleet is not, nor is
-    an inquiry, which opens no session."""
+    """One that sends pixels too; none of another machine, user or host of the fleet, no inquiry."""
     door = sockets.ipc(tmp_path, "pick.0.direct")
     offered = {}
     with replica(heartbeat_s=3600.0, host="lab"):

@@ -107,8 +107,7 @@ def test_one_time_for_each_step_is_the_chunks_time_where_all_are_equal(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_step_with_some_steps_given_has_their_times(family: str, network_of: NetworkOf) -> None:
-    """What is computed once for all chunks is what `velocity` computes at time 0 for the steps that
-    are given, and at the time of the others; joined layers keep their names and values."""
+    """Of those given, time 0; joined layers keep their names and values."""
     network, now = network_of(family), given(family)
     given_steps = torch.arange(now["noise"].shape[1]) < torch.tensor([[0], [2], [5]])
     times = torch.full(given_steps.shape, 0.3).masked_fill(given_steps, 0.0)

@@ -48,8 +48,7 @@ def test_the_brightness_changes_by_at_most_three_tenths(seed: int) -> None:
 
 @given(seeds)
 def test_contrast_and_saturation_are_within_openpis_ranges(seed: int) -> None:
-    """Of an image with two greys, the first changes their difference; of one with a colour, the
-    second changes how far its channels are apart."""
+    """Two greys show the first by their difference, a colour the second by its channels'."""
     halves = plain(110, 110, 110)
     halves[:, SIDE // 2 :] = 90
     found = changed(halves, seed, moves=False).astype(float)

@@ -101,8 +101,7 @@ def test_a_training_that_changes_nothing_serves_the_chunks_of_its_base(
 def test_all_of_a_base_or_adapters_alone_are_trained_and_served(
     kind: str, bases: dict[str, Path], tune: Tune
 ) -> None:
-    """A full training changes words and layers; with adapters the words stay, and the layers that
-    have some change."""
+    """In full words and layers change; with adapters the layers that have some, not the words."""
     given = {name.removeprefix("model."): each for name, each in read_weights(bases[kind]).items()}
     adapters = ("lora.rank=2", "lora.alpha=2", "freeze=words.*,language.*,expert.*", "ema=0")
     for keys in ((), adapters):
