@@ -25,6 +25,9 @@ from ..runtime.runtime_dir import LOCK, SOCKET, runtime_base
 from ..supervision.control_socket import ask, attach
 from .stopping import emergency_stop, release_emergency_stop
 
+_ANSWERS_WITHIN_S = 120.0
+"""From its start, for a supervisor that runs: a machine that is busy otherwise, or starts much at
+once, may need most of a minute for its imports."""
 _STOP_S = 8.0
 
 
@@ -68,14 +71,14 @@ class Fleet:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        deadline_s = time.monotonic() + 20.0
+        deadline_s = time.monotonic() + _ANSWERS_WITHIN_S
         while True:
             if self._process.poll() is not None:
                 self._fail("did not start")
             if self._answers():
                 return
             if time.monotonic() > deadline_s:
-                self._fail("did not answer within 20 s")
+                self._fail(f"did not answer within {_ANSWERS_WITHIN_S:g} s")
             time.sleep(0.02)
 
     def stop(self) -> None:
