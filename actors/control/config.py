@@ -60,8 +60,11 @@ class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
     `liveness_s` is the silence of the network actor after which the server counts as lost,
     `open_timeout_s` how long one handshake may take. `fallback` is the command when the plan is
-    dry. A state that stands still for `driver_lost_after_s` (and three ticks) means that
-    the robot's driver is gone: nothing is commanded until it moves on, and the plan is void. From a
+    dry. A chunk that was asked for before the plan ran dry is dropped if it comes more than
+    `resume_within_s` after that, and as much later than others: the motion that it continues has
+    ended, and another chunk is asked for at once. A state that stands still for
+    `driver_lost_after_s` (and three ticks) means that the robot's driver is gone: nothing is
+    commanded until it moves on, and the plan is void. From a
     state older than `max_state_age_s` no chunk is asked for. A call of the driver that takes longer
     than `io_timeout_s` (`connect`: `connect_timeout_s`) is ended with the driver's process, which
     is started again. `at_stop` is how the driver leaves the robot when it is stopped. With
@@ -77,6 +80,7 @@ class SafetySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     degraded_after_s: float = 1.0
     request_timeout_s: float = 5.0
     max_offline_s: Bound = 60.0
+    resume_within_s: float = 0.5
     driver_lost_after_s: float = 0.3
     max_state_age_s: float = 0.5
     io_timeout_s: float = 2.0
@@ -212,6 +216,7 @@ def faults(config: ControlConfig, mode: ControlMode) -> list[Fault]:
         "degraded_after_s",
         "request_timeout_s",
         "max_offline_s",
+        "resume_within_s",
         "driver_lost_after_s",
         "max_state_age_s",
         "io_timeout_s",

@@ -53,6 +53,8 @@ class FailSafe:
         self.supplied_ns = supplied_ns
         self.paused_ns = paused_ns
         """Since when it is paused; 0 when it is not."""
+        self.stalled_ns = 0
+        """Since when it is STALLED, or was last."""
         self.session_open = False
         self._due_ns = 0
         self._asked_ns = 0
@@ -201,6 +203,8 @@ class FailSafe:
             self.supplied_ns += pause_ns
         if self._due_ns:
             self._due_ns += pause_ns
+        if self.stalled_ns:
+            self.stalled_ns += pause_ns
         if self._asked_ns:
             self._asked_ns += pause_ns
         if self._unanswered_ns:
@@ -224,6 +228,8 @@ class FailSafe:
         if state in (SupplyState.RECONNECTING, SupplyState.DEAD):
             self.session_open = False
             self._asked_ns = self._unanswered_ns = self._opening_ns = 0
+        if state is SupplyState.STALLED:
+            self.stalled_ns = now_ns
         if state is SupplyState.RECONNECTING:
             # No pause after a chunk came; but a server that was lost before it sent one waits.
             self._wait(now_ns)

@@ -41,6 +41,8 @@ class Drop(StrEnum):
     """The robot's driver was gone meanwhile: the motion that it continues did not happen."""
     TASK = "task"
     """The task changed meanwhile: it is a plan for the one before."""
+    STALLED = "stalled"
+    """The plan ran dry long before it came: the motion that it continues has ended."""
 
 
 class Provenance(NamedTuple):

@@ -57,6 +57,7 @@ class RequestCycle:
         lasts and by how many steps a chunk will be late follow from it."""
         self._buffer_ns = round(plan.buffer_time_s * _NS)
         self._max_state_age_ns = round(safety.max_state_age_s * _NS)
+        self._resume_ns = round(safety.resume_within_s * _NS)
         self._endpoint = config.endpoint
         self._horizon = plan.rtc.execution_horizon
         self.rule = MergeRule(plan.merge, plan.trim, plan.blend_weight)
@@ -207,6 +208,11 @@ class RequestCycle:
         if oldest_age_ns:
             oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
             asked = msgspec.structs.replace(asked, observed_ns=oldest_ns)
+        if self._motion_has_ended(now_ns):
+            # An outage's latency predicts no other one's.
+            self.buffer.count(Drop.STALLED)
+            self.why.request = f"{self.why.replica} answered a request from before the plan ran dry"
+            return Drop.STALLED
         self.latency.record(now_ns - self._asked_ns)
         fault = self.buffer.merge(model, robot, asked, self._merging, step=step, now_ns=now_ns)
         if fault is None:
@@ -333,6 +339,17 @@ class RequestCycle:
     def _merging(self) -> MergeRule:
         """How the next chunk becomes part of the plan."""
         return self._task_rule if self.session.task.pending else self.rule
+
+    def _motion_has_ended(self, now_ns: int) -> bool:
+        """Whether the robot has stood still for so long that the answer to the last request, made
+        while it moved, is not to be played. One that came as late as others do is: a service that
+        is always slower than its chunks are long would have half of its work dropped."""
+        failsafe, most_ns = self.failsafe, self._resume_ns
+        return (
+            failsafe.state is SupplyState.STALLED
+            and self._asked_ns < failsafe.stalled_ns < now_ns - most_ns
+            and now_ns - self._asked_ns > self.latency.expected_ns + most_ns
+        )
 
     def _task_changed(self) -> None:
         task = self.session.task

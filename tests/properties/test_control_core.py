@@ -13,6 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.command_source import CommandSource
 from holdfast.actors.control.config import ControlConfig
+from holdfast.actors.control.plan import Drop
 from holdfast.actors.control.plan_memory import SEGMENT_BYTES, PlanMemory
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.actors.control.supply_state import TABLE, SupplyEvent, SupplyState
@@ -22,6 +23,7 @@ from holdfast.transport.bodies import Accept, Reject
 MS = 1_000_000
 DT = 40 * MS
 HORIZON = 16
+RESUME_NS = 500 * MS
 SPEC = RobotSpec(
     ("a", "b"), ("a", "b"), ControlMode.POSITION, (-1e9, -1e9), (1e9, 1e9), (np.inf, np.inf)
 )
@@ -216,7 +218,12 @@ class CoreMachine(RuleBasedStateMachine):
     def _reply(self, seq: int, episode: int, epoch: int, length: int) -> None:
         values = seq * 100 + np.arange(length, dtype=np.float32)[:, None] + np.zeros(2, np.float32)
         outstanding = self.cycle.buffer.outstanding
+        failsafe = self.cycle.failsafe
+        stalled_ns = failsafe.stalled_ns if failsafe.state is SupplyState.STALLED else None
         why = self.cycle.replied(-values, values, (seq, episode, epoch), self.step + 1, self.now_ns)
+        if why is Drop.STALLED:
+            assert stalled_ns is not None
+            assert self.asked[-1][3] < stalled_ns < self.now_ns - RESUME_NS, "a robot at rest asked"
         if why is None:
             assert outstanding is not None
             assert (outstanding.seq, outstanding.episode, outstanding.epoch) == (
