@@ -7,6 +7,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tempfile
 
 from .waiting_loop import Samples
 
@@ -22,42 +23,46 @@ class Cyclictest:
         program = shutil.which("cyclictest")
         policy = ["--policy=other"] if fifo_priority is None else [f"--priority={fifo_priority}"]
         self._argv = [program or "", "--quiet", "--threads=1", "--mlockall", *policy]
-        self._process: subprocess.Popen[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
         self.refused = "cyclictest is not installed: apt-get install rt-tests"
         if program is not None:
             self.begin(1_000_000, 1, 0)
-            self.refused = self._end()[1].strip()
+            failed, said = self._end()
+            self.refused = said.strip() or "cyclictest fails" if failed else ""
 
     def begin(self, period_ns: int, ticks: int, start_ns: int) -> None:
         """Let it wake up so many times, beginning now."""
         turn = [f"--interval={period_ns // 1000}", f"--loops={ticks}", f"--histogram={MOST_US}"]
+        # No pipe: one whose reader was killed would end it before it removes its file of /dev/shm.
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 closed at the turn's end
         self._process = subprocess.Popen(
             [*self._argv, *turn],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
+            stdout=self._said,
+            stderr=subprocess.STDOUT,
             start_new_session=True,
         )
 
     def samples(self) -> Samples:
         """What it found in the turn that was begun last, in order of size. Raises RuntimeError with
         what it said if it failed."""
-        out, said = self._end()
-        if said:
+        failed, said = self._end()
+        if failed:
             raise RuntimeError(said)
-        return histogram(out)
+        return histogram(said)
 
     def close(self) -> None:
         if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
+            self._process.terminate()  # it then removes its file of /dev/shm
+            self._end()
 
-    def _end(self) -> tuple[str, str]:
-        """Wait for its end: what it printed, and its complaint if it failed."""
-        process, self._process = self._process, None
-        assert process is not None, "begin a turn first"
-        out, said = process.communicate()
-        return out, said or f"ended with {process.returncode}" if process.returncode else ""
+    def _end(self) -> tuple[bool, str]:
+        """Wait for its end: whether it failed, and what it said."""
+        assert self._process is not None, "begin a turn first"
+        status = self._process.wait()
+        self._process = None
+        with self._said as said:
+            said.seek(0)
+            return status != 0, said.read()
 
 
 def histogram(text: str) -> Samples:

@@ -8,13 +8,11 @@ and how much of a core it used: a load that could not keep its rate measures its
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import heapq
 import logging
 import multiprocessing
 import os
 import select
-import signal
 import time
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
@@ -31,11 +29,11 @@ from multiprocessing_logging import (
 
 from ...transport import sockets
 from .fleet_robot import FPS, FleetRobot, RobotConfig
+from .parent_death import end_with
 from .request_path import cpu_s_of
 
 DT_NS = round(1e9 / FPS)
 PATIENCE_S = 30.0
-_PR_SET_PDEATHSIG = 1
 _WAIT_MS = 20
 
 _log = logging.getLogger(__name__)
@@ -129,7 +127,7 @@ def load_of(processes: int) -> Iterator[ForkedRobots]:
 
 def _serve(pipe: Connection, parent: int) -> None:
     """A forked process: its robots, from the first message until the pipe or the parent ends."""
-    _end_with(parent)
+    end_with(parent)
     try:
         configs: list[RobotConfig] = pipe.recv()
         context: sockets.Context = zmq.Context()
@@ -141,14 +139,6 @@ def _serve(pipe: Connection, parent: int) -> None:
     except Exception:
         _log.exception("the robots of process %d ended", os.getpid())
         raise
-
-
-def _end_with(parent: int) -> None:
-    """Let the kernel kill this process when the parent ends, however: forked siblings hold the
-    parent's end of the pipe too, so that it does not close (prctl(2), PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)  # it ended before that
 
 
 class Robots:

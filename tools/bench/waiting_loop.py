@@ -1,7 +1,7 @@
 """Ways of waiting for the next tick, each in a process and a session of its own, as the supervisor
 starts a control loop: the scheduler divides a processor among sessions first.
 
-    python -m holdfast.tools.bench.waiting_loop WAY TIMING
+    python -m holdfast.tools.bench.waiting_loop WAY TIMING PARENT
 
 `WaitingLoop` is such a process, from the outside. It takes turns: so many ticks of a period, the
 first at an instant.
@@ -10,6 +10,7 @@ first at an instant.
 from __future__ import annotations
 
 import gc
+import os
 import struct
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from ...actors.control.config import TimingSettings
 from ...actors.control.processor_wait import ProcessorWait
 from ...actors.control.spin import SpinWindow
 from ...actors.runtime.wakefulness import set_timer_slack
+from .parent_death import end_with
 
 WORK_NS = 200_000
 """Of each tick: what reading a state, popping an action and writing it cost."""
@@ -42,7 +44,7 @@ class WaitingLoop:
     def __init__(self, way: str, timing: TimingSettings) -> None:
         asked = msgspec.json.encode(timing).decode()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, way, asked],
+            [sys.executable, "-m", __name__, way, asked, str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             start_new_session=True,
@@ -50,7 +52,10 @@ class WaitingLoop:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in, self._out = self._process.stdin, self._process.stdout
-        self.refused = self._out.readline().decode().strip()
+        line = self._out.readline()
+        if not line:
+            raise EOFError(f"the loop {way} ended before its first turn; what it said is above")
+        self.refused = line.decode().strip()
 
     def begin(self, period_ns: int, ticks: int, start_ns: int) -> None:
         """Let it wake up so many times, first at `start_ns`."""
@@ -59,8 +64,12 @@ class WaitingLoop:
         self._in.flush()
 
     def samples(self) -> Samples:
-        """What it found in the turn that was begun last."""
-        return list(_SAMPLE.iter_unpack(self._out.read(self._ticks * _SAMPLE.size)))
+        """What it found in the turn that was begun last. Raises EOFError if it ended meanwhile."""
+        size = self._ticks * _SAMPLE.size
+        found = self._out.read(size)
+        if len(found) < size:
+            raise EOFError("a loop ended during its turn; what it said is above")
+        return list(_SAMPLE.iter_unpack(found))
 
     def close(self) -> None:
         self._process.kill()
@@ -162,8 +171,9 @@ def _work(ns: int) -> None:
         pass
 
 
-def main(name: str, asked: str) -> None:
+def main(name: str, asked: str, parent: str) -> None:
     """The process: a line of what it did not get, then the samples of each turn that it is told."""
+    end_with(int(parent))
     way, refused = WAYS[name], ""
     if way.tuned:
         took = realtime.take(msgspec.json.decode(asked, type=TimingSettings))

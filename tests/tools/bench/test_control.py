@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 
 from holdfast.actors.control.config import TimingSettings
 from holdfast.tests.tools.bench.reports import report_of
-from holdfast.tools.bench import machine_load
+from holdfast.tests.waiting import wait_until
 from holdfast.tools.bench.cyclictest import MOST_US, Cyclictest, histogram
 from holdfast.tools.bench.lateness import Lateness, lateness_row
 from holdfast.tools.bench.waiting_loop import WaitingLoop
@@ -62,12 +66,31 @@ def test_a_way_of_waiting_runs_in_a_session_of_its_own_and_takes_turns() -> None
             assert all((due_ns - start_ns) % 2_000_000 == 0 for due_ns, _ in samples)
 
 
-def test_a_process_that_never_rests_ends_with_its_parent() -> None:
-    """Also with one that was killed: what it holds of it is its standard input."""
-    process = machine_load._start("burn")
-    assert process.stdin is not None
-    process.stdin.close()
-    assert process.wait(timeout=120) == 0
+def test_the_processes_beside_end_with_one_that_was_killed() -> None:
+    """The kernel ends those that never rest, the witness and the loops."""
+    script = """
+import os, signal
+from contextlib import ExitStack
+from holdfast.actors.control.config import TimingSettings
+from holdfast.tools.bench.machine_load import beside
+from holdfast.tools.bench.waiting_loop import WaitingLoop
+WaitingLoop("holdfast/clock", TimingSettings()).begin(1_000_000, 1_000_000, 0)
+with beside(busy=True):
+    print(*open(f"/proc/self/task/{os.getpid()}/children").read().split(), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, check=False)
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert done.returncode == -signal.SIGKILL and len(pids) > 2
+    wait_until(lambda: not any(_runs(pid) for pid in pids), "they end", 120)
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process goes on: one that nothing reaps is a zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_report_of_cyclictest_is_the_samples_behind_it() -> None:
@@ -100,9 +123,10 @@ def test_a_floor_whose_program_fails_says_what_that_said(
 @pytest.mark.slow
 def test_the_lateness_is_measured_idle_and_busy_in_each_run() -> None:
     """At the rate and with the ticks that were asked for; what the machine took is counted."""
-    few = ("--only", "lateness", "--hz", "500", "--ticks", "30", "--runs", "2")
+    ways = ("holdfast/clock", "floor/sleep", "peer/relative-sleep", "floor/cyclictest")
+    few = ("--only", "lateness", "--hz", "500", "--ticks", "30", "--runs", "2", "--ways", *ways)
     rows = {row["case"]: row for row in report_of("control", *few, timeout_s=400)["rows"]}
-    for way in ("holdfast/clock", "floor/sleep", "peer/relative-sleep"):
+    for way in ways[:3]:
         assert {f"{way}-500hz-idle", f"{way}-500hz-busy"} <= set(rows)
     for row in rows.values():
         assert row.get("why") or row["n"] + row["machine"] == 60
