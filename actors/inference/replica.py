@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from threading import current_thread, main_thread
 
 import cv2
 import msgspec
@@ -24,6 +25,7 @@ from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from ..runtime.configs import InferenceConfig
 from ..runtime.own_keys import OwnKeys
+from ..runtime.wakefulness import LONG_SLICE_NS, set_slices
 from .answer_sender import AnswerSender
 from .broker_client import BrokerClient
 from .broker_links import BrokerLinks
@@ -40,6 +42,7 @@ HANG_BATCHES = 3.0
 """A turn of the loop runs one batch and makes progress after it: one that takes so many times the
 longest that was measured, at the warm-up or since, counts as hung, but none before the
 `hang_timeout_s` of its rules."""
+LONG_BATCH_S = 0.005
 REPORT_NS = 500_000_000
 _NEVER_NS = 1 << 63
 
@@ -114,6 +117,9 @@ class InferenceActor(Actor):
         self._host = self._host_board()
         self._next_beat_ns = self._next_report_ns = 0
         self._longest_s = max(self._runner.times.values(), default=0.0)
+        if self._longest_s >= LONG_BATCH_S and current_thread() is main_thread():
+            # A control loop that wakes up on this core in mid batch then gets it sooner.
+            set_slices(LONG_SLICE_NS)
         self.resources.callback(lambda: self.board.report(self._status(time.monotonic_ns())))
 
     def run(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,10 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from holdfast.actors.inference import replica as replica_module
 from holdfast.actors.inference.replica import InferenceActor
 from holdfast.actors.runtime.actor import EXIT_REFUSED, EXIT_STOPPED, boot_in_memory
 from holdfast.actors.runtime.link_messages import ExitReason
 from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.actors.runtime.wakefulness import LONG_SLICE_NS
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.broker_side import BrokerSide
 from holdfast.tests.actors.inference.replica_thread import StartReplica
@@ -197,6 +200,21 @@ def test_a_draining_replica_answers_its_requests_and_ends_when_released(
         assert it.thread.is_alive(), "the broker has not moved the sessions yet"
         broker.send("", encode(Header(Kind.DRAIN), Drain(reason="drained")))
         assert it.end() == EXIT_STOPPED
+
+
+def test_a_replica_that_computes_for_long_takes_long_slices_if_the_process_is_its_own(
+    replica: StartReplica, broker: BrokerSide, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A control loop gets its core sooner then; a program with one in a thread is left alone."""
+    asked: list[int] = []
+    monkeypatch.setattr(replica_module, "set_slices", asked.append)
+    with replica(options={"delay_s": 0.05}, max_batch=1):
+        broker.welcome()
+    assert asked == []
+    monkeypatch.setattr(replica_module, "main_thread", threading.current_thread)
+    with replica(options={"delay_s": 0.05}, max_batch=1):
+        broker.welcome()
+    assert asked == [LONG_SLICE_NS]
 
 
 def test_a_batch_that_outlasts_many_heartbeats_counts_as_progress(
