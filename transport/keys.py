@@ -125,6 +125,10 @@ class Keyring:
         """The owner of a public key (Z85); None if it is unknown."""
         return self._peers.get(public)
 
+    def has(self, role: Role) -> bool:
+        """Whether it has a key of that role."""
+        return any(peer.role is role for peer in self._peers.values())
+
 
 KEY_PROPERTY = "X-Key"
 """The message property with the public key (Z85) of its connection."""

@@ -11,9 +11,11 @@ import os
 import pwd
 import socket
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from ...errors import RobotError
 from ..runtime.robots_file import KnownRobot, KnownRobots
@@ -25,6 +27,7 @@ from .stop_outcome import StopOutcome
 if TYPE_CHECKING:
     from .site_request import SiteRequest
 
+Guests = Callable[[KnownRobots], Sequence[KnownRobot]]
 PATIENCE_S = 1.0
 SITE_PATIENCE = 3.0
 """How many times longer the robots of other hosts are waited for."""
@@ -38,17 +41,19 @@ def stop(
     why: str = "",
     here: bool = False,
     patience_s: float = PATIENCE_S,
+    guests: Guests | None = None,
 ) -> list[StopOutcome]:
     """Stop the robots `names` of `fleets`, or all, and wait up to `patience_s` for their devices,
-    three times as long for those of other hosts, which are left alone if only those `here` are
-    meant; the outcome of each. `by` is who does it, the user if it is empty."""
+    three times as long for those of other hosts and of scripts, which are left alone if only those
+    `here` are meant; the outcome of each. `by` is who does it, the user if it is empty. `guests`
+    finds the robots of a fleet's scripts."""
     by, why, names = latch.encodable(by) or user(), latch.encodable(why), _encodable(names)
     until_s = time.monotonic() + SITE_PATIENCE * patience_s
     request = {"do": "estop", "by": by, "why": why}
-    chosen, elsewhere, outcomes = _choose(fleets, names, request)
+    chosen, elsewhere, outcomes = _choose(_with_guests(fleets, names, guests), names, request)
     asked: list[SiteRequest] = []
     for fleet, robots in elsewhere:
-        if robots and not here:
+        if not here and (robots or not names):
             from .site_request import stop_site
 
             asked.append(stop_site(fleet, robots, names, by, why))
@@ -63,6 +68,8 @@ def stop(
             robot.error = str(error)
     ask(chosen, lambda answer: bool(answer.get("confirmed")), patience_s)
     _settle([robot for robot in chosen if robot.fleet not in written], asked)
+    if not names:
+        _add_guests(asked, guests)
     outcomes = [stopped(robot, by, patience_s) for robot in chosen] + outcomes
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
@@ -73,14 +80,18 @@ def release(
     *,
     secret: str | None = None,
     patience_s: float = PATIENCE_S,
+    guests: Guests | None = None,
 ) -> list[StopOutcome]:
     """Lift the stop of the robots `names` of `fleets`, or of all, on every host; `secret` is that
-    of an operator's key, for a fleet with keys."""
+    of an operator's key, for a fleet with keys. `guests` as for `stop`."""
     names, until_s = _encodable(names), time.monotonic() + SITE_PATIENCE * patience_s
-    chosen, elsewhere, outcomes = _choose(fleets, names, {"do": "release", "key": secret})
+    request = {"do": "release", "key": secret}
+    chosen, elsewhere, outcomes = _choose(_with_guests(fleets, names, guests), names, request)
     asked = [_lifted(fleet, robots, names, secret) for fleet, robots in elsewhere]
     ask(chosen, bool, patience_s)
     _settle(chosen, asked)
+    if not names:
+        _add_guests([one for one in asked if one.stops], guests)
     outcomes = [released(robot, secret, patience_s) for robot in chosen] + outcomes
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
@@ -105,6 +116,24 @@ def user() -> str:
     except KeyError:  # a container's user may have none
         name = f"user {os.getuid()}"
     return latch.encodable(f"{name}@{socket.gethostname()}")
+
+
+def _with_guests(
+    fleets: Sequence[KnownRobots], names: Sequence[str], guests: Guests | None
+) -> Sequence[KnownRobots]:
+    """With the robots of scripts, where a name is of none that the files have: a stop of others
+    does not wait for a supervisor."""
+    if guests is None or set(names) <= {robot.name for known in fleets for robot in known.robots}:
+        return fleets
+    return [
+        msgspec.structs.replace(known, robots=(*known.robots, *guests(known))) for known in fleets
+    ]
+
+
+def _add_guests(asked: Iterable[SiteRequest], guests: Guests | None) -> None:
+    if guests is not None:
+        for request in asked:
+            request.robots = (*request.robots, *guests(request.fleet))
 
 
 def _encodable(names: Iterable[str]) -> tuple[str, ...]:

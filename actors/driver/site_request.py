@@ -22,6 +22,8 @@ from ..runtime.site_stop_store import SiteStopStore
 from ..runtime.site_stops import new_stop
 
 LOOK_S = 0.05
+SCRIPT = "script"
+"""How the host of a script's robot begins."""
 
 
 @dataclass
@@ -74,6 +76,12 @@ class SiteRequest:
         return f"the device has not confirmed it: {row.message or 'no reason given'}"
 
     def _unreached(self, robot: KnownRobot, row: HeldRobot | None) -> str:
+        if robot.host.startswith(SCRIPT):
+            done = "lifted it" if self.lifted else "answered"
+            return (
+                f"not reached: its {robot.host} has not {done}. It does so as soon as its path to "
+                "the broker is back; a program of an earlier release never does"
+            )
         if self.lifted:
             why = row.message if row is not None and row.message else "it has not answered"
             return (

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 
+import msgspec
+
 from ...transport.bodies import Vitals
+from ...transport.stop_bodies import STOPPED
 from ..control.command_source import CommandSource
 from ..control.plan_memory import PlanMemory
 from ..control.request_cycle import RequestCycle
 from ..control.supply_state import SupplyState
 from ..control.vitals import vitals
 from .pacing import Pacing
+from .script_stop import ScriptStop
 from .worker import Worker
 
 _log = logging.getLogger(__name__)
@@ -28,15 +32,18 @@ class LoopReport:
         source: CommandSource,
         pacing: Pacing,
         worker: Worker,
+        stop: ScriptStop,
     ) -> None:
         self._robot, self._brokers = robot, brokers
         self._plan, self._cycle, self._source = plan, cycle, source
-        self._pacing, self._worker = pacing, worker
+        self._pacing, self._worker, self._stop = pacing, worker, stop
         self._logged: set[str] = set()
 
     @property
     def state(self) -> str:
-        """The fail-safe's state, or PAUSED."""
+        """The fail-safe's state, PAUSED or STOPPED."""
+        if self._stop.why:
+            return STOPPED
         return "PAUSED" if self._cycle.failsafe.paused else self._cycle.state.value
 
     @property
@@ -48,7 +55,9 @@ class LoopReport:
 
     @property
     def reason(self) -> str:
-        """The cause, with the broker's address where there is no session."""
+        """Who stopped it, or the cause, with the broker's address where there is no session."""
+        if why := self._stop.why:
+            return why
         cause = self.cause
         waits = not self._cycle.session.open and self._cycle.state is not SupplyState.DEAD
         if waits and not any(broker in cause for broker in self._brokers):
@@ -58,7 +67,7 @@ class LoopReport:
     def stats(self) -> Vitals:
         """The figures now."""
         pace = self._pacing.warning()
-        return vitals(
+        found = vitals(
             self._plan,
             self._cycle,
             self._source,
@@ -66,6 +75,7 @@ class LoopReport:
             reason=self.reason,
             warnings=(pace,) if pace else (),
         )
+        return msgspec.structs.replace(found, state=STOPPED) if self._stop.why else found
 
     def heartbeat(self) -> Vitals:
         """The figures for a heartbeat; what they warn of is logged, once."""

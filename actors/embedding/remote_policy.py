@@ -35,6 +35,7 @@ from .loop_report import LoopReport
 from .observation import Declared
 from .pacing import Pacing
 from .script_config import ScriptConfig
+from .script_stop import ScriptStop
 from .seen_observations import SeenObservations
 from .worker import Worker
 
@@ -144,8 +145,17 @@ class RemotePolicy:
         # Epochs rise over restarts of the script too: the broker forgets an old session late.
         plan_memory.words[Word.EPOCH] = self._worker.incarnation
         self._pacing = Pacing(loop, plan_memory.words, self._cycle, self._buffer)
+        stops = config.stops_in(self._worker.directory)
+        self._stop = ScriptStop(name, stops, config.keyring, self._cycle)
         self._report = LoopReport(
-            name, config.brokers, plan_memory, self._cycle, self._source, self._pacing, self._worker
+            name,
+            config.brokers,
+            plan_memory,
+            self._cycle,
+            self._source,
+            self._pacing,
+            self._worker,
+            self._stop,
         )
         client = PolicyClient(self._context, loop, self._worker.incarnation)
         self._conversation = Conversation(
@@ -164,13 +174,13 @@ class RemotePolicy:
     @property
     def state(self) -> str:
         """The fail-safe's state: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD; or
-        PAUSED."""
+        PAUSED, or STOPPED by an emergency stop."""
         return self._report.state
 
     @property
     def reason(self) -> str:
-        """Why the state is what it is: what is not reachable, not accepted or not answering. Empty
-        where there is nothing to explain."""
+        """Why the state is what it is: what is not reachable, not accepted or not answering, or who
+        stopped it. Empty where there is nothing to explain."""
         return self._report.reason
 
     @property
@@ -230,6 +240,10 @@ class RemotePolicy:
         plan. Raises TypeError or ValueError when it does not fit what was declared or the service
         does not do the task, and nothing has happened then: the next call goes on. Raises
         PolicyLostError when the policy must not be used any more.
+
+        While an emergency stop of the site holds the robot the answer is None, or a velocity of 0,
+        `state` is STOPPED and `reason` says by whom and why. It goes on by itself once an operator
+        has lifted the stop, with a new plan from where the robot is then.
         """
         self._own()
         state = self._declared.state(observation)
@@ -277,7 +291,7 @@ class RemotePolicy:
         self._own()
         now_ns = time.monotonic_ns()
         self._pacing.notice(now_ns)
-        self._cycle.pause(now_ns)
+        self._stop.pause(now_ns)
         self._conversation.beat(now_ns)
 
     def resume(self) -> None:
@@ -287,7 +301,7 @@ class RemotePolicy:
         now_ns = time.monotonic_ns()
         if self._cycle.failsafe.paused:
             self._pacing.notice(now_ns)
-            self._cycle.resume(now_ns)
+            self._stop.resume(now_ns)
 
     def reset(self, task: str | None = None) -> None:
         """An episode begins, with another `task` if one is given: the plan of the one before is
@@ -345,6 +359,7 @@ class RemotePolicy:
     def _converse(self, now_ns: int) -> None:
         """Between two actions: handle what arrived, let time pass, send what is due."""
         self._worker.keep()
+        self._stop.heed(now_ns)
         if self._conversation.receive(self._pacing.next_step, now_ns):
             self._pacing.merged()
         self._conversation.elapse(now_ns)

@@ -11,13 +11,15 @@ from typing import Any, TypeVar
 import msgspec
 
 from ... import arguments
+from ...errors import KeyFileError
 from ...robot.base import ControlMode, RobotSpec
 from ...transport import sockets
 from ...transport.frame_ring import FrameRing
-from ...transport.keys import Role
+from ...transport.keys import Keyring, Role
 from ..control.config import ControlConfig, PlanSettings, SafetySettings, faults
+from ..runtime import robots_file
 from ..runtime.configs import CameraFeed, NetworkConfig
-from .discovery import front_of
+from .discovery import front_of, only_fleet
 from .identity import Identity, here, path
 from .observation import Sizes, sizes
 from .script_limits import limited
@@ -34,7 +36,12 @@ _Settings = TypeVar("_Settings", PlanSettings, SafetySettings)
 
 @dataclass(frozen=True)
 class ScriptConfig:
-    """One robot of a script. `cameras` are (width, height), `brokers` their front endpoints."""
+    """One robot of a script. `cameras` are (width, height), `brokers` their front endpoints.
+
+    `stops` is where the fleet of this machine keeps those of the site; None: the script does. By
+    the public keys in the directory `keyring` their lifts are checked; None: those count that the
+    broker passes on.
+    """
 
     control: ControlConfig
     robot: RobotSpec
@@ -44,6 +51,8 @@ class ScriptConfig:
     max_uplink_kbps: float | None
     audit: str | None
     identity: Identity
+    stops: Path | None
+    keyring: str | None
 
     @classmethod
     def checked(
@@ -71,6 +80,7 @@ class ScriptConfig:
         when no broker is named and none runs here."""
         brokers = (front_of(),) if broker is None else arguments.endpoints("broker", broker)
         identity = Identity.of(Role.ROBOT, key, broker_key, len(brokers))
+        fleet = robots_file.read(only_fleet()) if broker is None else None
         named = None if robot is None else arguments.label("robot", robot)
         mode = ControlMode(arguments.choice("control_mode", control_mode, [*ControlMode]))
         usual = SafetySettings(fallback="zero" if mode is ControlMode.VELOCITY else "hold")
@@ -103,11 +113,17 @@ class ScriptConfig:
             max_uplink_kbps=_limit(max_uplink_kbps, jpeg_quality),
             audit=path("audit", audit),
             identity=identity,
+            stops=None if fleet is None else Path(fleet.state_dir),
+            keyring=_keyring(identity) if fleet is None else fleet.keyring,
         )
 
     def loop(self, directory: Path) -> ControlConfig:
         """Of the loop, whose network actor listens in `directory`."""
         return msgspec.structs.replace(self.control, endpoint=sockets.ipc(directory, "network"))
+
+    def stops_in(self, directory: Path) -> Path:
+        """Where the stops of the site are, for a network actor that has `directory`."""
+        return self.stops or directory / "stops"
 
     def network(self, directory: Path) -> dict[str, Any]:
         """The boot of the network actor that listens in `directory`."""
@@ -128,7 +144,8 @@ class ScriptConfig:
             history_steps=HISTORY_STEPS,
             audit_bytes=_AUDIT_BYTES if self.audit else 0,
             evidence=self.audit,
-            stops=str(directory / "stops"),
+            keyring=self.keyring,
+            stops=str(self.stops_in(directory)),
             script=True,
             keys=self.identity.files(self.control.robot),
         )
@@ -157,6 +174,18 @@ def _settings(argument: str, given: object, usual: _Settings) -> _Settings:
             f"{argument}: {arguments.shown(given)}, expected {type(usual).__name__}(...)"
         )
     return given
+
+
+def _keyring(identity: Identity) -> str | None:
+    """The directory of its own key, where an operator's public key is beside that."""
+    own = identity.key or identity.token
+    if own is None:
+        return None
+    directory = Path(own).parent
+    try:
+        return str(directory) if Keyring.of(directory).has(Role.OPERATOR) else None
+    except KeyFileError:
+        return str(directory)  # each lift is refused, with this as the reason
 
 
 def _limit(max_uplink_kbps: object, jpeg_quality: object) -> float | None:

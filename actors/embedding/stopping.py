@@ -8,20 +8,21 @@ from ... import arguments
 from ..driver import emergency_stop as stopping
 from ..driver.stop_outcome import StopOutcome
 from ..runtime import robots_file
+from ..supervision.guests import guests
 
 
 def emergency_stop(
     *robots: str, fleet: str | None = None, why: str = "", by: str = ""
 ) -> list[StopOutcome]:
     """Stop `robots`, or without one all, of the fleets that run on this machine (or of `fleet`)
-    until a person releases them, those too that other hosts drive; what became of each, after about
-    a second at most, or three where there are several hosts.
+    until a person releases them, those too of other hosts and of scripts; what became of each,
+    after about a second at most, or three where there are several hosts or scripts.
 
     Needs no other live process of the fleet for the robots of this machine. `by` is who does it,
     for the status; the user of this process if it is empty. Raises FleetNotFoundError.
     """
     names = [arguments.label("robot", robot) for robot in robots]
-    return stopping.stop(robots_file.find(fleet), names, by=by, why=why)
+    return stopping.stop(robots_file.find(fleet), names, by=by, why=why, guests=guests)
 
 
 def release_emergency_stop(
@@ -41,4 +42,4 @@ def release_emergency_stop(
         from ..driver.operator_key import secret_of
 
         secret = secret_of(arguments.path("key", key))
-    return stopping.release(robots_file.find(fleet), names, secret=secret)
+    return stopping.release(robots_file.find(fleet), names, secret=secret, guests=guests)

@@ -11,6 +11,7 @@ from ...errors import RequestDeclinedError
 from ..driver import emergency_stop
 from ..driver.stop_outcome import StopOutcome
 from ..runtime import robots_file
+from ..supervision.guests import guests
 
 BY = "the dashboard"
 
@@ -26,7 +27,7 @@ class EmergencyStopButtons:
         RequestDeclinedError with what was not."""
 
         def stop() -> list[StopOutcome]:
-            return emergency_stop.stop(self._fleets(), _names(robot), by=BY)
+            return emergency_stop.stop(self._fleets(), _names(robot), by=BY, guests=guests)
 
         return await _outcome(stop, "stopped, confirmed by the device")
 

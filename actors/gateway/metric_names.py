@@ -234,6 +234,9 @@ FAMILIES: dict[str, Family] = {
     "holdfast_site_robot_request_latency_seconds": Family(
         "gauge", (*_GUEST, "quantile"), "Its requests, from asking to having the chunk."
     ),
+    "holdfast_site_robot_emergency_stop": Family(
+        "gauge", _GUEST, "1 while an emergency stop holds it, else 0."
+    ),
     "holdfast_site_robot_warnings": Family("gauge", _GUEST, "Warnings of its present handshake."),
     **_of_link("holdfast_site_robot", _GUEST),
     "holdfast_site_robot_silent_seconds": Family(

@@ -31,7 +31,7 @@ from .uplink_metrics import of_link
 
 ACTOR_STATES = tuple(state.value for state in ActorState)
 ROBOT_STATES = (*(state.value for state in RobotState), "PAUSED", "MANUAL", DOWN, STOPPED)
-GUEST_STATES = (*(state.value for state in RobotState), "PAUSED", "MANUAL", "OPEN", "MOVING")
+GUEST_STATES = (*(state for state in ROBOT_STATES if state != DOWN), "OPEN", "MOVING")
 
 
 class Exposition:
@@ -189,6 +189,7 @@ def _guest(robot: Report) -> Iterator[Point]:
         yield "holdfast_site_robot_dropped_total", (*labels, reason), count
     latency = robot["latency_ms"]
     yield from quantiles("holdfast_site_robot_request_latency_seconds", labels, latency, 1e-3)
+    yield "holdfast_site_robot_emergency_stop", labels, robot["state"] == STOPPED
     yield "holdfast_site_robot_warnings", labels, len(robot["warnings"])
     yield from of_link("holdfast_site_robot", labels, robot)
 

@@ -253,6 +253,10 @@ class NetworkActor(Actor):
         self._answers.own_actions = message.body.action_names
         self._service = message.body.service
         body = completed(message.body, self.config, self._images.outbox, self.incarnation)
+        if self.config.script:  # the broker tells which stops are in force before it answers
+            now_ns = time.monotonic_ns()
+            beat = Header(Kind.HEARTBEAT, token=now_ns), self._heartbeat(now_ns)[1]
+            self._brokers.send(messages.encode(*beat))
         if not self._session.open(message.header, body, time.monotonic_ns()):
             self._dropped["broker-full"] += 1
             self._relay.unreachable()

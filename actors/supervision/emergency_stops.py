@@ -1,12 +1,14 @@
-"""`EmergencyStops`: the stops in force for the robots of this host, by the files on its disk."""
+"""`EmergencyStops`: the stops in force for robots, by the files on this host's disk."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from ..driver import latch
 from ..driver.latch import EmergencyStop
+from ..runtime.held_robots import held_robots
 from ..runtime.site_stop_store import SiteStopStore
 
 
@@ -23,6 +25,32 @@ class EmergencyStops:
         self._site.look()
         found = {robot: self._one(robot) for robot in robots}
         return {robot: stop for robot, stop in found.items() if stop is not None}
+
+    def elsewhere(self, robots: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """By robot of a script or of another host, the stop of the site that holds it, as a row of
+        the status has it: with what was heard of it. Those that are not stopped are left out."""
+        self._site.look()
+        if not self._site.stops.in_force():
+            return {}
+        found: dict[str, dict[str, Any]] = {}
+        heard = held_robots(self._directory)
+        for robot in robots:
+            if not (stops := self._site.stops.holding(robot)):
+                continue
+            ids = {stop.id for stop in stops}
+            said = [row for row in heard if row.robot == robot and ids & set(row.stops)]
+            row = max(said, key=lambda row: row.confirmed, default=None)
+            confirmed = row is not None and row.confirmed
+            error = "its host has not answered" if row is None else row.message
+            first = stops[0]
+            found[robot] = {
+                "by": first.by,
+                "why": first.why,
+                "at_s": first.at_s,
+                "confirmed": confirmed,
+                "error": "" if confirmed else error or "its host says no reason",
+            }
+        return found
 
     def _one(self, robot: str) -> EmergencyStop | None:
         own = latch.engaged(self._directory, robot)

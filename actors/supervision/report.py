@@ -21,7 +21,7 @@ from ..runtime.spec import Member, Rules
 from . import health, report_reader
 from .known_brokers import known_brokers
 from .restart_policy import hang_timeout_s
-from .site import site
+from .site import Stops, site
 from .supervised import ActorRecord, ActorState
 from .waits import waits_for
 
@@ -66,9 +66,11 @@ def status(
     now_s: float | None = None,
     log: LogFacts | None = None,
     stops: Mapping[str, EmergencyStop] | None = None,
+    stops_elsewhere: Stops | None = None,
 ) -> dict[str, Any]:
     """The status object. `actors` and `members` are the state machine's, by name, and `now_s` is of
-    its clock; `stops` are the emergency stops in force, by robot."""
+    its clock; `stops` are the emergency stops in force, by robot, and
+    `stops_elsewhere` finds those of robots of scripts and other hosts."""
     by_name = {fact.name: fact for fact in facts}
     now_s = time.monotonic() if now_s is None else now_s
     rows = [
@@ -85,7 +87,7 @@ def status(
         "time": time.time(),
         "actors": rows,
         "robots": robot_rows,
-        "site": site(rows, robot_rows),
+        "site": site(rows, robot_rows, stops_elsewhere),
         "brokers": known_brokers(rows),
         "witness": None if witness is None else witness["report"],
         "log": msgspec.to_builtins(log or LogFacts()),

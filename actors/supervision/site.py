@@ -1,6 +1,8 @@
 """The robots, replicas and actors of scripts and of other hosts, as the broker of this host reports
 them. Pure.
 
+One that a stop of the site holds is STOPPED, as those of this host are; `estop` says by whom.
+
 `where` says what runs them: `script` for a program on this machine that calls `RemotePolicy` or
 `serve`, `script on HOST` for one elsewhere, `HOST` for an actor of another host's supervisor. On a
 host without the broker, `site` is empty.
@@ -9,8 +11,11 @@ host without the broker, `site` is empty.
 from __future__ import annotations
 
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
+
+from ...transport.stop_bodies import STOPPED
+from . import health
 
 SILENT_S = 1.0
 """A robot from which the broker has received nothing for longer than this is shown as silent, and
@@ -19,7 +24,13 @@ so are the actors of a host whose robots and replicas are."""
 Row = Mapping[str, Any]
 
 
-def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[str, Any]]]:
+Stops = Callable[[Iterable[str]], Mapping[str, dict[str, Any]]]
+"""The emergency stops of some robots, by robot."""
+
+
+def site(
+    actors: Sequence[Row], robots: Sequence[Row], stops: Stops | None = None
+) -> dict[str, list[dict[str, Any]]]:
     """`robots` and `replicas` that use the broker and are not of this host's fleet, and `actors`,
     the processes of other hosts that run them.
 
@@ -30,7 +41,9 @@ def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[st
     )
     own = {row["name"] for row in (*actors, *robots)}
     here = socket.gethostname()
-    sessions = (row for row in report.get("sessions", ()) if row["robot"] not in own)
+    sessions = [row for row in report.get("sessions", ()) if row["robot"] not in own]
+    stopped = stops(row["robot"] for row in sessions) if stops is not None else {}
+    guests = [_robot(row, here, stopped.get(row["robot"])) for row in sessions]
     replicas = (row for row in report.get("replicas", ()) if row["name"] not in own)
     # The broker's own order changes with each handshake.
     refused = (row for row in report.get("refused", ()) if row["name"] not in own)
@@ -39,7 +52,7 @@ def site(actors: Sequence[Row], robots: Sequence[Row]) -> dict[str, list[dict[st
         *(_refused(row, here) for row in refused),
     ]
     return {
-        "robots": sorted((_robot(row, here) for row in sessions), key=lambda row: row["name"]),
+        "robots": sorted(guests, key=lambda row: row["name"]),
         "replicas": sorted(elsewhere, key=lambda row: row["name"]),
         "actors": sorted(
             (_actor(row) for row in report.get("actors", ()) if row["reporter"] not in own),
@@ -71,14 +84,14 @@ def _actor(row: Row) -> dict[str, Any]:
 _OF_ACTOR = ("kind", "pid", "restarts", "progress_age_s", "memory_mb")
 
 
-def _robot(session: Row, here: str) -> dict[str, Any]:
+def _robot(session: Row, here: str, stop: dict[str, Any] | None) -> dict[str, Any]:
     vitals = session["vitals"]
     silent_s = session["silent_s"]
     reason = vitals["reason"]
     if silent_s > SILENT_S:
         last = f"; its last report: {reason}" if reason else ""
         reason = f"silent for {silent_s:.1f} s{last}"
-    return {
+    row = {
         "name": session["robot"],
         "where": _where(session, here),
         "service": session["service"],
@@ -87,7 +100,12 @@ def _robot(session: Row, here: str) -> dict[str, Any]:
         "state": vitals["state"] or _WITHOUT_VITALS.get(session["state"], "CONNECTING"),
         "reason": reason or _SESSION_REASONS.get(session["state"], "").format_map(session),
         "silent_s": silent_s,
+        "estop": stop,
     }
+    if stop is not None:
+        row |= {"state": STOPPED, "reason": health.emergency_stop(row)}
+        row |= {"refusing_s": 0.0, "refusing": ""}
+    return row
 
 
 _WITHOUT_VITALS = {"open": "OPEN", "moving": "MOVING"}

@@ -192,6 +192,7 @@ class Supervisor:
             now_s,
             report.LogFacts(str(self.logs.path), self.logs.lost, self.logs.error),
             self._emergency_stops.of(self.robots),
+            self._emergency_stops.elsewhere,
         )
         return body | {"spares": self.processes.helpers.report()}
 

@@ -17,14 +17,15 @@ from pathlib import Path
 from ...actors.driver import emergency_stop
 from ...actors.driver.stop_outcome import StopOutcome
 from ...actors.runtime import robots_file
+from ...actors.runtime.robots_file import KnownRobot, KnownRobots
 from ...errors import FleetNotFoundError, KeyFileError
 
 ABOUT = "Stop robots now, whatever else runs, until they are released."
 _MORE = """\
 The stop is latched in each robot's driver, below control, network, broker and supervisor: nothing
 commands the robot until `actorctl estop --release`, also after restarts. Without names: all robots
-of the site, by way of its brokers; with --here those of this machine. No substitute for the robot's
-own emergency stop, which cuts its power.
+of the site, those of scripts too, by way of its brokers; with --here those of this machine. No
+substitute for the robot's own emergency stop, which cuts its power.
 """
 
 
@@ -39,15 +40,15 @@ def main(words: Sequence[str]) -> int:
         fleets = robots_file.find(given.fleet)
         if given.release:
             secret = None if given.key is None else _secret(given.key)
-            outcomes = emergency_stop.release(fleets, given.robots, secret=secret)
+            outcomes = emergency_stop.release(fleets, given.robots, secret=secret, guests=_guests)
         else:
-            outcomes = emergency_stop.stop(fleets, given.robots, why=given.why, here=given.here)
+            outcomes = emergency_stop.stop(
+                fleets, given.robots, why=given.why, here=given.here, guests=_guests
+            )
     except (FleetNotFoundError, KeyFileError) as error:
         print(error, file=sys.stderr)
         return 2
     took_ms = (time.monotonic() - began_s) * 1000
-    if not given.robots:
-        outcomes += _others(outcomes)
     for outcome in outcomes:
         print(json.dumps(_plain(outcome)) if given.json else _line(outcome, given.release))
     if not outcomes:
@@ -97,24 +98,7 @@ def _secret(file: Path) -> str:
     return secret_of(file)
 
 
-def _others(outcomes: Sequence[StopOutcome]) -> list[StopOutcome]:
-    """An outcome for each robot that only the broker of a running fleet knows: of scripts, and of
-    other hosts."""
-    from ...actors.runtime.runtime_dir import SOCKET, running
-    from ...actors.supervision.control_socket import ask
-    from ...errors import ControlSocketError
+def _guests(fleet: KnownRobots) -> Sequence[KnownRobot]:
+    from ...actors.supervision.guests import guests
 
-    known = {(outcome.fleet, outcome.robot) for outcome in outcomes}
-    found = []
-    for fleet, path in running().items():
-        if fleet not in {outcome.fleet for outcome in outcomes}:
-            continue
-        try:
-            rows = ask(path / SOCKET, timeout_s=0.5, do="status")["status"]["site"]["robots"]
-        except ControlSocketError:
-            continue  # without a supervisor there is nothing to ask
-        for row in rows:
-            if (fleet, row["name"]) not in known:
-                where = f"not reached: {row['where']} drives it, stop it there"
-                found.append(StopOutcome(robot=row["name"], fleet=fleet, message=where))
-    return found
+    return guests(fleet)

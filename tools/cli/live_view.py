@@ -13,6 +13,7 @@ from rich.live import Live
 from ...actors.driver import emergency_stop
 from ...actors.runtime import robots_file
 from ...actors.supervision import control_socket
+from ...actors.supervision.guests import guests
 from ...errors import ControlSocketError
 from .keys_pressed import KeysPressed
 from .running_fleet import fail
@@ -62,6 +63,6 @@ class _Stopping(threading.Thread):
 def _stop_all(rundir: Path) -> str:
     """Stop the robots of this host; what became of each."""
     known = robots_file.read(rundir)
-    outcomes = emergency_stop.stop([] if known is None else [known])
+    outcomes = emergency_stop.stop([] if known is None else [known], guests=guests)
     each = [f"{one.robot} {one.message or 'stopped, confirmed by the device'}" for one in outcomes]
     return "emergency stop: " + ("; ".join(each) or "the fleet has no robots")

@@ -131,6 +131,12 @@ def elsewhere(status: dict[str, Any]) -> list[RenderableType]:
     return tables
 
 
+def _robot_state(row: Row) -> Text:
+    if row.get("estop"):
+        return Text(row["state"], style="bold white on red", no_wrap=True)
+    return _state(row["state"])
+
+
 _BROKER: list[Column] = [
     ("broker", lambda row: row["address"] or "this host"),
     ("state", lambda row: _state(row["state"])),
@@ -143,7 +149,7 @@ _ROBOT_ELSEWHERE: list[Column] = [
     ("other robot", lambda row: row["name"]),
     ("where", lambda row: row["where"]),
     ("service", lambda row: row["service"]),
-    ("state", lambda row: _state(row["state"])),
+    ("state", _robot_state),
     (">plan s", lambda row: _number(row["plan_s"], "{:.2f}")),
     (">rate", lambda row: _number(row["fps"], "{:.1f} Hz")),
     (">missed", lambda row: _number(row["missed_steps"], "{}")),
@@ -248,7 +254,8 @@ def _headline(status: dict[str, Any]) -> Text:
         text.append("  stopped" if states == {"STOPPED"} else "  stopping", "yellow")
     else:
         text.append("  healthy" if healthy else "  not healthy", "green" if healthy else "red")
-    held = [row["name"] for row in status["robots"] if row.get("estop")]
+    robots = [*status["robots"], *_site(status)["robots"]]
+    held = [row["name"] for row in robots if row.get("estop") or row["state"] == "STOPPED"]
     if held:
         text.append(f"  EMERGENCY STOP: {', '.join(held)} ", "bold white on red")
     stopped = sum(row["state"] == "STOPPED" for row in status["actors"])
@@ -272,12 +279,6 @@ def _recent(row: Row) -> dict[str, Any]:
 
 def _done(row: Row) -> str:
     return f"{row['successes'] if row['successes'] is not None else '-'} / {row['episodes']}"
-
-
-def _robot_state(row: Row) -> Text:
-    if row.get("estop"):
-        return Text(row["state"], style="bold white on red", no_wrap=True)
-    return _state(row["state"])
 
 
 def _state(state: str) -> Text:

@@ -1,7 +1,7 @@
 // The table of brokers, and of robots, replicas and actors of scripts and of other hosts.
 
 import { because } from "./actors.js";
-import { duration, make, milliseconds, reasons, seconds, setState, setText, sum, uplink } from "./words.js";
+import { duration, make, milliseconds, reasons, robotTone, seconds, setState, setText, sum, uplink } from "./words.js";
 
 export class GuestRow {
   constructor(name) {
@@ -17,7 +17,8 @@ export class GuestRow {
   }
 
   show(guest) {
-    setState(this.state, guest.state);
+    // A robot's; an actor that a person stopped is as intended.
+    setState(this.state, guest.state, "fps" in guest ? robotTone(guest.state) : undefined);
     this.element.dataset.tone = this.state.dataset.tone;
     setText(this.where, guest.where);
     setText(this.service, guest.service ?? guest.kind);

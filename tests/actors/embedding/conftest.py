@@ -186,17 +186,18 @@ class Loop:
 
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
-    """A broker in a thread; yields its endpoints, `front`, `back`, and `tcp` of the front."""
+    """A broker in a thread; yields its endpoints, `front`, `back`, and `tcp` of the front, and its
+    `state` directory."""
     ends = {end: sockets.ipc(tmp_path, end) for end in ("front", "back")}
     tcp = f"tcp://127.0.0.1:{free_port()}"
-    boot, inner, outer = boot_in_memory(
-        "broker", "broker", {**ends, "front_tcp": tcp}, rundir=tmp_path
-    )
+    state = str(tmp_path / "state")
+    config = {**ends, "front_tcp": tcp, "evidence": state}
+    boot, inner, outer = boot_in_memory("broker", "broker", config, rundir=tmp_path)
     actor = BrokerActor(boot, inner)
     codes: list[int] = []
     thread = threading.Thread(target=lambda: codes.append(actor.main()), daemon=True)
     thread.start()
-    yield {**ends, "tcp": tcp}
+    yield {**ends, "tcp": tcp, "state": state}
     outer.command("stop")
     thread.join(60)
     outer.close()

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.actors.driver.latch import EmergencyStop
+from holdfast.actors.runtime.held_robots import HeldRobots
+from holdfast.actors.runtime.lifting import lifts_of
+from holdfast.actors.runtime.site_stop_store import SiteStopStore
+from holdfast.actors.runtime.site_stops import new_stop
 from holdfast.actors.supervision import health, report
+from holdfast.actors.supervision.emergency_stops import EmergencyStops
 from holdfast.actors.supervision.notes import Weight, notes
 from holdfast.actors.supervision.supervised import ActorRecord, ActorState
 from holdfast.tests.actors.supervision.actor_facts import facts_of
+from holdfast.transport.stop_bodies import HeldRobot
 
 LATCHED = EmergencyStop("anna", "a hand in the cell", 1_700_000_000.0)
 CONFIRMED = {"by": "anna", "why": "a hand in the cell", "at_s": LATCHED.at_s, "confirmed": True}
@@ -85,3 +92,36 @@ def test_a_stop_on_a_board_in_the_wrong_shape_is_left_out() -> None:
     """The latch counts alone."""
     (row,) = status(LATCHED, "nonsense")["robots"]
     assert row["state"] == "STOPPED" and row["estop"]["by"] == "anna"
+
+
+def elsewhere(state: Path, heard: list[HeldRobot]) -> dict[str, Any]:
+    """The row of a robot of another host, which the broker of this one has."""
+    held = HeldRobots(state, "broker")
+    held.heard(heard)
+    held.write()
+    session = {"robot": "r2", "state": "open", "host": "cell", "kind": "fleet"}
+    facts = facts_of({"control": {"state": "STREAMING"}, "broker": {"sessions": [session]}})
+    actors = dict.fromkeys(("r1/control", "r1/broker"), ActorRecord(ActorState.READY))
+    found = EmergencyStops(state).elsewhere
+    body = report.status("hub", 1.0, facts, actors, ["r1"], now_s=1.0, stops_elsewhere=found)
+    (row,) = body["site"]["robots"]
+    return dict(row)
+
+
+def test_a_robot_of_another_host_that_a_stop_of_the_site_holds_is_stopped_there_too(
+    tmp_path: Path,
+) -> None:
+    """With who, why, and whether its device has confirmed it, once its host has said so."""
+    assert elsewhere(tmp_path, [])["estop"] is None
+    stop = new_stop(["r2"], "anna@hub", "smoke", 1.0)
+    SiteStopStore(tmp_path, None).add([stop], [])
+    row = elsewhere(tmp_path, [HeldRobot(robot="r2", stops=("0" * 16,), confirmed=True)])
+    assert row["state"] == "STOPPED" and "stopped by anna@hub" in row["reason"]
+    assert "smoke" in row["reason"] and "its host has not answered" in row["reason"]
+    said = HeldRobot(robot="r2", stops=(stop.id,), message="the bus is silent")
+    assert "the bus is silent" in elsewhere(tmp_path, [said])["reason"]
+    row = elsewhere(tmp_path, [HeldRobot(robot="r2", stops=(stop.id,), confirmed=True)])
+    assert row["estop"]["confirmed"] and "the device holds" in row["reason"]
+    assert "actorctl estop --release r2" in row["reason"]
+    SiteStopStore(tmp_path, None).add([stop], lifts_of([(stop.id, ("r2",))], "ben", None))
+    assert elsewhere(tmp_path, [said])["estop"] is None

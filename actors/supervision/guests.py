@@ -1,0 +1,24 @@
+"""The robots that a fleet's file does not have: of scripts, which use its broker while they run."""
+
+from __future__ import annotations
+
+from ...errors import ControlSocketError
+from ..runtime.robots_file import KnownRobot, KnownRobots
+from ..runtime.runtime_dir import SOCKET, running
+from .control_socket import ask
+
+PATIENCE_S = 0.5
+
+
+def guests(fleet: KnownRobots) -> list[KnownRobot]:
+    """Those that the supervisor of `fleet` shows; none if it does not answer."""
+    path = running().get(fleet.fleet)
+    if path is None:
+        return []
+    try:
+        status = ask(path / SOCKET, timeout_s=PATIENCE_S, do="status")["status"]
+    except ControlSocketError:
+        return []
+    known = {robot.name for robot in fleet.robots}
+    rows = status["site"]["robots"]
+    return [KnownRobot(row["name"], host=row["where"]) for row in rows if row["name"] not in known]

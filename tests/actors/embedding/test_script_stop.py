@@ -1,0 +1,198 @@
+"""An emergency stop of the site reaches the robot of a script."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from holdfast import RemotePolicy
+from holdfast.actors.driver import emergency_stop
+from holdfast.actors.embedding.script_config import ScriptConfig
+from holdfast.actors.runtime.held_robots import held_robots
+from holdfast.actors.runtime.lifting import lifts_of
+from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
+from holdfast.actors.runtime.site_stop_store import SiteStopStore
+from holdfast.actors.runtime.site_stops import new_stop
+from holdfast.tests.actors.embedding.conftest import BROKER, Loop
+from holdfast.tests.waiting import wait_until
+from holdfast.transport.keys import Role, new
+from holdfast.transport.stop_bodies import SiteStop
+
+Make = Callable[..., Loop]
+SERVE = """
+import sys
+import numpy as np
+from holdfast import Chunk, PolicySpec, serve
+
+spec = PolicySpec(model="nod", revision="1", cameras=(), state_names=("neck",),
+                  action_names=("neck",), chunk_size=50, fps=50.0)
+still = np.zeros((50, 1), np.float32)
+serve(lambda batch: [Chunk(still, still) for _ in batch], spec, service="nod", broker=sys.argv[1])
+"""
+
+
+@pytest.fixture
+def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[None]:
+    file = tmp_path / "serving.py"
+    file.write_text(textwrap.dedent(SERVE))
+    process = subprocess.Popen([sys.executable, file, broker["back"]], stderr=subprocess.DEVNULL)
+    yield
+    process.kill()
+    process.wait()
+
+
+def give(state: Path, robots: list[str], at_s: float = 1.0) -> SiteStop:
+    """As a program of the broker's host does."""
+    stop = new_stop(robots, "anna@hub", "smoke", at_s)
+    SiteStopStore(state, None).add([stop], [])
+    return stop
+
+
+def lift(state: Path, stop: SiteStop) -> None:
+    store = SiteStopStore(state, None)
+    store.look()
+    store.add([], lifts_of([(stop.id, ())], "ben", None))
+
+
+def robot(broker: dict[str, str], name: str = "bench") -> RemotePolicy:
+    return RemotePolicy(
+        "nod",
+        robot=name,
+        action_names=["neck"],
+        state_names=["neck"],
+        cameras={},
+        fps=50.0,
+        broker=broker["front"],
+    )
+
+
+def acts(policy: RemotePolicy) -> bool:
+    return policy.act({"state": np.zeros(1, np.float32)}) is not None
+
+
+def test_a_stop_holds_a_scripts_robot_until_it_is_lifted(
+    broker: dict[str, str], replica: None
+) -> None:
+    """It says by whom and why; a script that starts meanwhile gets no action before it knows."""
+    state = Path(broker["state"])
+    fleet = KnownRobots(fleet="f", state_dir=str(state))
+
+    def guests(_: KnownRobots) -> list[KnownRobot]:
+        return [KnownRobot("bench", host="script")]
+
+    with robot(broker) as policy:
+        wait_until(lambda: acts(policy), "it plays", within_s=60)
+        stop = give(state, [])
+        wait_until(lambda: not acts(policy) and policy.state == "STOPPED", within_s=60)
+        assert policy.reason == "stopped by anna@hub: smoke"
+        assert policy.stats().state == "STOPPED" and policy.stats().reason == policy.reason
+
+        def confirmed() -> bool:
+            assert not acts(policy)
+            return any(row.robot == "bench" and row.confirmed for row in held_robots(state))
+
+        wait_until(confirmed, "the broker has heard that it is stopped", within_s=60)
+    with robot(broker) as policy:
+
+        def is_stopped() -> bool:
+            assert not acts(policy), "it moves before it knows of the stop"
+            return policy.state == "STOPPED"
+
+        wait_until(is_stopped, within_s=60)
+        lift(state, stop)
+        wait_until(lambda: acts(policy), "it plays again", within_s=60)
+        named = emergency_stop.stop([fleet], ["bench"], by="carla", patience_s=0.0, guests=guests)
+        assert [each.robot for each in named] == ["bench"] and "no robot" not in named[0].message
+        wait_until(lambda: not acts(policy) and policy.state == "STOPPED", within_s=60)
+        assert policy.reason == "stopped by carla"
+
+
+@pytest.fixture
+def stops(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The directory in which the loops of this test look for stops."""
+    monkeypatch.setattr(ScriptConfig, "stops_in", lambda *_: tmp_path)
+    return tmp_path
+
+
+def test_a_plan_of_before_a_stop_is_not_played_after_it(loop: Make, stops: Path) -> None:
+    """And the time of the stop is no time offline."""
+    made = loop(fps=30.0)
+    made.run(30, 3.0)
+    stop = give(stops, ["r"])
+    assert all(action is None for _, action in made.run(30, 100.0))
+    lift(stops, stop)
+    lifted_s = made.clock.monotonic()
+    played = [action for _, action in made.run(30, 3.0) if action is not None]
+    assert played and min(played) >= lifted_s - 0.1
+
+
+def test_a_pause_of_the_script_and_a_stop_end_independently(loop: Make, stops: Path) -> None:
+    """Neither ends the other."""
+    made = loop(fps=30.0)
+    made.run(30, 3.0)
+    stop = give(stops, [])
+    made.run(30, 1.0)
+    made.policy.pause()
+    made.policy.resume()
+    made.run(30, 1.0)
+    assert made.policy.state == "STOPPED" and made.act() is None
+    made.policy.pause()
+    lift(stops, stop)
+    assert all(action is None for _, action in made.run(30, 3.0))
+    assert made.policy.state == "PAUSED"
+    made.policy.resume()
+    assert any(action is not None for _, action in made.run(30, 3.0))
+
+
+def test_a_stopped_velocity_is_zero(loop: Make, stops: Path) -> None:
+    """As a paused one is."""
+    made = loop(fps=30.0, control_mode="velocity")
+    made.run(30, 3.0)
+    give(stops, ["r"])
+    assert made.run(30, 1.0)[-1][1] == 0.0
+
+
+def test_a_stop_of_other_robots_does_not_hold_it(loop: Make, stops: Path) -> None:
+    """Nor does a lifted one."""
+    made = loop(fps=30.0)
+    give(stops, ["another"])
+    lift(stops, give(stops, ["r"], 2.0))
+    assert made.run(30, 3.0)[-1][1] is not None
+    assert made.policy.state == "STREAMING"
+
+
+@pytest.mark.parametrize("operator", [False, True])
+def test_lifts_are_checked_by_an_operators_key_beside_that_of_the_robot(
+    tmp_path: Path, operator: bool
+) -> None:
+    """Without one those count that the broker passes on."""
+    keys = tmp_path / "keys"
+    new("bench", Role.ROBOT, keys)
+    new("broker", Role.BROKER, keys)
+    if operator:
+        new("operator", Role.OPERATOR, keys)
+    given: dict[str, Any] = dict.fromkeys(
+        ("robot", "limits", "max_uplink_kbps", "plan", "safety", "audit")
+    )
+    config = ScriptConfig.checked(
+        service="nod",
+        action_names=["t"],
+        state_names=["t"],
+        cameras={},
+        fps=30.0,
+        task="",
+        control_mode="position",
+        broker=BROKER,
+        jpeg_quality=0,
+        key=keys / "bench.key",
+        broker_key=keys / "broker.pub",
+        **given,
+    )
+    assert config.keyring == (str(keys) if operator else None)
