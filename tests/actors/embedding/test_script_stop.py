@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import textwrap
@@ -40,12 +41,16 @@ serve(lambda batch: [Chunk(still, still) for _ in batch], spec, service="nod", b
 
 @pytest.fixture
 def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[None]:
+    """A script that serves, in a process."""
     file = tmp_path / "serving.py"
     file.write_text(textwrap.dedent(SERVE))
     process = subprocess.Popen([sys.executable, file, broker["back"]], stderr=subprocess.DEVNULL)
     yield
-    process.kill()
-    process.wait()
+    process.send_signal(signal.SIGINT)
+    try:
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
 
 
 def give(state: Path, robots: list[str], at_s: float = 1.0) -> SiteStop:
