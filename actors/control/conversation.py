@@ -117,4 +117,4 @@ class Conversation:
         if self._session.open:
             self.client.close(self._session.epoch, reason)
         else:
-            self.client.socket.close(linger=0)
+            self.client.disconnect()

@@ -17,8 +17,6 @@ import gc
 from time import monotonic_ns
 from typing import Any
 
-import zmq
-
 from ...errors import DeadError, RefusedError
 from ...transport.bodies import Vitals
 from ...transport.poll import Poll
@@ -95,12 +93,12 @@ class ControlActor(Actor):
         if self._wanted:
             robot.connect()
         self._clock = self._start_clock()
-        self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
-        self._client = PolicyClient(self._context, config, self.incarnation)
+        self._client = PolicyClient(config, self.incarnation)
         self._conversation = Conversation(
             config, self._cycle, self._client, spec, self._plan, self._vitals, self._log
         )
-        self._poll = Poll(self._client.socket, self.link.fileno())
+        self._poll = Poll(self.link.fileno())
+        self._client.watch(self._poll)
         self._episodes = RobotEpisodes(robot, self._cycle, self._words, self._reset)
         self._commands = RobotCommands(
             self._cycle,
@@ -142,7 +140,6 @@ class ControlActor(Actor):
             self._rest()
         finally:
             self._conversation.close("stopping")
-            self._context.term()
             self._report()
 
     def _settle_down(self) -> None:
@@ -173,7 +170,7 @@ class ControlActor(Actor):
         timeout_ms = max(self._remaining_ms(), 0)  # a fast or late loop polls without waiting
         while True:
             ready = self._poll.wait(timeout_ms)
-            if self._client.socket in ready:
+            if self._client.awake(ready):
                 self._receive()
             if self.link.fileno() in ready:
                 self._serve_commands()

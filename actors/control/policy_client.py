@@ -1,4 +1,4 @@
-"""`PolicyClient`: the control actor's DEALER to its robot's network actor. It never blocks.
+"""`PolicyClient`: the control actor's connection to its robot's network actor. It never blocks.
 
 It turns what `RequestCycle` wants sent into messages and what arrives into calls on it; it decides
 nothing. A message that cannot be sent now is not queued: the call returns False.
@@ -7,14 +7,18 @@ nothing. A message that cannot be sent now is not queued: the call returns False
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from time import monotonic_ns
 
 from ...errors import WireError
 from ...robot.base import RobotSpec
-from ...transport import bodies, messages, sockets
+from ...transport import bodies, messages
+from ...transport.arrays import Buffer
 from ...transport.bodies import Close, Heartbeat, Open, Request, Reset, Vitals
 from ...transport.header import Header, Kind
 from ...transport.messages import Blobs
+from ...transport.packets import PacketClient
+from ...transport.poll import Poll, Source
 from .config import ControlConfig
 from .observation_history import ObservationHistory, most_steps
 from .plan import Floats
@@ -29,23 +33,19 @@ _NEAR = frozenset(("stale-frame", "unreachable"))
 class PolicyClient:
     """One connection. `malformed` counts what arrived and could not be read, by reason."""
 
-    def __init__(
-        self,
-        context: sockets.Context,
-        config: ControlConfig,
-        incarnation: int,
-        identity: str | None = None,
-    ):
-        """`identity`: what the peer knows this end by; by default, that of a control actor."""
+    def __init__(self, config: ControlConfig, incarnation: int):
         self._config = config
         self._incarnation = incarnation
-        self.socket = sockets.dealer(
-            context,
-            config.endpoint,
-            identity or f"{config.robot}/control:{incarnation}",
-            hwm=sockets.LOCAL_HWM,
-        )
+        self._connection = PacketClient(config.endpoint, f"{config.robot}/control:{incarnation}")
         self.malformed: Counter[str] = Counter()
+
+    def watch(self, poll: Poll) -> None:
+        """Wake `poll` for messages."""
+        self._connection.watch(poll)
+
+    def awake(self, ready: Collection[Source]) -> bool:
+        """Whether the poll that returned `ready` was woken by a message: `drain` then."""
+        return self._connection.awake(ready)
 
     def open(self, spec: RobotSpec, epoch: int, session: int, service: str, task: str) -> bool:
         """Ask for a session with the id `session`. The network actor adds what it knows: cameras,
@@ -100,9 +100,13 @@ class PolicyClient:
         return self._send(Header(Kind.CLOSE, epoch=epoch), Close(reason=reason))
 
     def close(self, epoch: int, reason: str) -> None:
-        """End the session, and the connection once that is on its way."""
+        """End the session and the connection."""
         self.leave(epoch, reason)
-        self.socket.close(linger=50)
+        self.disconnect()
+
+    def disconnect(self) -> None:
+        """End the connection; what was sent still arrives."""
+        self._connection.close()
 
     def drain(self, cycle: RequestCycle, step: int, now_ns: int) -> bool:
         """Handle what has arrived; True if a chunk became part of the plan. `step` is the policy
@@ -110,7 +114,7 @@ class PolicyClient:
         merged = False
         for _ in range(_DRAINED):
             try:
-                frames = sockets.receive(self.socket)
+                frames = self._receive()
                 if frames is None:
                     break
                 merged |= _dispatch(messages.decode(frames), cycle, step, now_ns)
@@ -119,7 +123,10 @@ class PolicyClient:
         return merged
 
     def _send(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> bool:
-        return sockets.send(self.socket, messages.encode(header, body, blobs or ()))
+        return self._connection.send(messages.encode(header, body, blobs or ()))
+
+    def _receive(self) -> list[Buffer] | None:
+        return self._connection.receive()
 
 
 def opening(

@@ -14,13 +14,11 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
-import zmq
 from numpy.typing import NDArray
 
 from ... import arguments
 from ...errors import NotReadyError, PolicyLostError
 from ...robot.base import ControlMode, RobotSpec
-from ...transport import sockets
 from ...transport.bodies import Vitals
 from ..control.buffer import ChunkBuffer
 from ..control.command_source import CommandSource
@@ -141,7 +139,7 @@ class RemotePolicy:
         self._seen = SeenObservations(
             loop, config.robot, self._declared.shapes, self._ring_memory, plan_memory.words
         )
-        self._context: sockets.Context = zmq.Context()
+        self._closed = False
         # Epochs rise over restarts of the script too: the broker forgets an old session late.
         plan_memory.words[Word.EPOCH] = self._worker.incarnation
         self._pacing = Pacing(loop, plan_memory.words, self._cycle, self._buffer)
@@ -157,7 +155,7 @@ class RemotePolicy:
             self._worker,
             self._stop,
         )
-        client = PolicyClient(self._context, loop, self._worker.incarnation)
+        client = PolicyClient(loop, self._worker.incarnation)
         self._conversation = Conversation(
             loop,
             self._cycle,
@@ -316,10 +314,10 @@ class RemotePolicy:
     def close(self) -> None:
         """End the session and the worker. Idempotent; does nothing in a forked child: they are
         the parent's."""
-        if self._context.closed or os.getpid() != self._pid:
+        if self._closed or os.getpid() != self._pid:
             return
         self._conversation.close("the script ended")
-        self._context.term()
+        self._closed = True
         self._worker.close()
 
     def __enter__(self) -> Self:
@@ -344,7 +342,7 @@ class RemotePolicy:
                 f"this RemotePolicy belongs to process {self._pid}, its sockets cannot be used in "
                 "a forked child: make one there"
             )
-        if self._context.closed:
+        if self._closed:
             raise RuntimeError("this RemotePolicy is closed: make another one")
 
     def _ring_memory(self, camera: str) -> mmap:

@@ -4,34 +4,30 @@ requests that come straight."""
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ...errors import WireError
 from ...transport import sockets
-from ...transport.poll import Poll
+from ...transport.poll import Poll, Source
 from .broker_links import BrokerLinks
 from .direct_door import DirectDoor
 from .handshake import Answer
 from .served_session import BY_BROKER, ServedSession
 from .service import ReplicaCore
 
-MESSAGES_PER_TURN = 64
-
 
 class AnswerSender:
-    """Of one replica, whose open `sessions` these are. `socket` is that of the direct door, None
-    while there is none."""
+    """Of one replica, whose open `sessions` these are."""
 
     def __init__(self, brokers: BrokerLinks, sessions: Mapping[str, ServedSession]) -> None:
         self._brokers, self._sessions = brokers, sessions
         self._door: DirectDoor | None = None
-        self.socket: sockets.Socket | None = None
 
     def watch(self, poll: Poll) -> None:
         """Wake `poll` for requests that come straight."""
-        if self.socket is not None:
-            poll.add(self.socket)
+        if self._door is not None:
+            self._door.watch(poll)
 
     def open_door(self, rundir: Path, replica: str) -> str:
         """Where `replica` takes requests straight from now on, once, before `watch`; empty if it
@@ -41,25 +37,29 @@ class AnswerSender:
         except ValueError:
             return ""
         self._door = DirectDoor(endpoint)
-        self.socket = self._door.socket
         return endpoint
 
-    def receive(self, core: ReplicaCore, counts: Counter[str], now_ns: int) -> None:
-        """Give `core` the requests that came straight; `counts` those that are dropped."""
+    def receive(
+        self,
+        awake: Collection[Source],
+        core: ReplicaCore,
+        counts: Counter[str],
+        now_ns: int,
+    ) -> None:
+        """Give `core` the requests that came straight, one of each robot, if the poll that returned
+        `awake` was woken by some; `counts` those that are dropped."""
         door = self._door
         if door is None:
             return
-        for _ in range(MESSAGES_PER_TURN):
+        for connection in door.ready(awake):
             try:
-                if (asked := door.receive()) is None:
-                    return
+                if (asked := door.receive(connection)) is None:
+                    continue
                 way, robot, header, frames = asked
                 for answer in core.receive(robot, header, frames, now_ns, way=way):
                     door.send(way, answer)
             except WireError as error:
                 counts[f"dropped:{error.reason}"] += 1
-            if not sockets.has_message(door.socket):
-                return
 
     def send(self, robot: str, frames: Answer) -> None:
         """Send the answer to the newest request of `robot`."""

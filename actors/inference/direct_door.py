@@ -10,15 +10,15 @@ the broker.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
-
-import zmq
 
 from ...errors import WireError
 from ...transport import sockets
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
+from ...transport.packets import PacketServer
+from ...transport.poll import Poll, Source
 
 
 class DirectRequest(NamedTuple):
@@ -31,35 +31,40 @@ class DirectRequest(NamedTuple):
 
 
 class DirectDoor:
-    """A ROUTER at `endpoint`; poll `socket`. `dropped` counts answers that it did not take."""
+    """Listens at `endpoint`. `dropped` counts answers that were not taken."""
 
     def __init__(self, endpoint: str) -> None:
         self.endpoint = endpoint
         self.dropped = Counter[str]()
-        sockets.unlink_stale(endpoint)
-        self._context: sockets.Context = zmq.Context()
-        self.socket = sockets.router(self._context, endpoint, hwm=sockets.LOCAL_HWM)
+        self._server = PacketServer(endpoint)
 
-    def receive(self) -> DirectRequest | None:
-        """The next request; None when there is none. Raises WireError for what is none."""
-        frames = sockets.receive(self.socket)
-        if frames is None:
+    def watch(self, poll: Poll) -> None:
+        """Wake `poll` for requests."""
+        self._server.watch(poll)
+
+    def ready(self, awake: Collection[Source]) -> list[int]:
+        """The connections that the poll that returned `awake` was woken by: `receive` of each."""
+        return self._server.ready(awake)
+
+    def receive(self, connection: int) -> DirectRequest | None:
+        """The next request of a connection; None when there is none. Raises WireError for what is
+        none."""
+        came = self._server.receive(connection)
+        if came is None:
             return None
-        identity, *rest = frames
-        if len(rest) < 2:
-            raise WireError("frames", f"{len(rest)} frames; header and body are the least")
-        header = Header.unpack(rest[0])
+        sender, frames = came
+        if len(frames) < 2:
+            raise WireError("frames", f"{len(frames)} frames; header and body are the least")
+        header = Header.unpack(frames[0])
         if header.kind is not Kind.REQUEST:
             raise WireError("kind", f"a {header.kind.name} that came straight from a robot")
-        sender = bytes(identity)
-        return DirectRequest(sender, sockets.peer(sender)[0], header, rest)
+        return DirectRequest(sender, sockets.peer(sender)[0], header, frames)
 
     def send(self, identity: bytes, frames: Sequence[Buffer]) -> None:
         """Answer the network actor of that `identity`."""
-        if not sockets.send(self.socket, [identity, *frames]):
+        if not self._server.send(identity, frames):
             self.dropped["robot-gone"] += 1
 
     def close(self) -> None:
-        """Close; answers in the socket have a moment to leave."""
-        self._context.destroy(linger=100)
-        sockets.unlink_stale(self.endpoint)
+        """Close; answers that were sent still arrive."""
+        self._server.close()

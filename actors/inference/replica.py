@@ -137,8 +137,7 @@ class InferenceActor(Actor):
                 self._serve_commands(now_ns)
             for broker in self._brokers.lost(awake):
                 self._core.end_sessions_by(broker)
-            if self._answers.socket in awake:
-                self._answers.receive(self._core, self._meters.counts, now_ns)
+            self._answers.receive(awake, self._core, self._meters.counts, now_ns)
             for broker, link in enumerate(self._brokers.links):
                 if link.socket in awake:
                     self._receive(broker, link, now_ns)

@@ -1,32 +1,45 @@
-"""`ControlLink`: the network actor's socket to the control actor of its robot."""
+"""`ControlLink`: the network actor's connection to the control actor of its robot."""
 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 
 from ...errors import WireError
 from ...transport import bodies, messages, sockets
 from ...transport.arrays import Buffer
 from ...transport.bodies import Event
 from ...transport.header import Header, Kind
+from ...transport.packets import PacketServer
+from ...transport.poll import Poll, Source
 
 
 class ControlLink:
-    """A ROUTER that one robot's control actor connects to; poll `socket`.
+    """One robot's control actor connects to `endpoint`.
 
     `identity`: the routing id of the control actor that holds the session; empty before the first.
-    Sends do not block: what the socket does not take is counted in `dropped`.
+    Sends do not block: what is not taken is counted in `dropped`.
     """
 
-    def __init__(
-        self, context: sockets.Context, endpoint: str, robot: str, dropped: Counter[str]
-    ) -> None:
+    def __init__(self, endpoint: str, robot: str, dropped: Counter[str]) -> None:
         self._robot, self._dropped = robot, dropped
         self.identity = b""
-        sockets.unlink_stale(endpoint)
         # Control's next incarnation has another identity, and the kernel closes the connections of
         # a dead one: a second connection under the same identity is never control's.
-        self.socket = sockets.router(context, endpoint, handover=False, hwm=sockets.LOCAL_HWM)
+        self._server = PacketServer(endpoint, handover=False)
+
+    def watch(self, poll: Poll) -> None:
+        """Wake `poll` for connections and messages."""
+        self._server.watch(poll)
+
+    def ready(self, awake: Collection[Source]) -> list[int]:
+        """The connections that the poll that returned `awake` was woken by: `receive` of each."""
+        return self._server.ready(awake)
+
+    def receive(self, connection: int) -> tuple[bytes, list[Buffer]] | None:
+        """The sender and the frames of the next message of a connection; None if there is none.
+        Raises WireError."""
+        return self._server.receive(connection)
 
     def incarnation_of(self, identity: bytes) -> int:
         """The incarnation in a routing id of control. Raises WireError for any other peer's."""
@@ -52,5 +65,9 @@ class ControlLink:
     def send(self, frames: list[Buffer], identity: bytes = b"") -> None:
         """Send `frames` to `identity`, by default the holder of the session."""
         identity = identity or self.identity
-        if identity and not sockets.send(self.socket, [identity, *frames]):
+        if identity and not self._server.send(identity, frames):
             self._dropped["control-gone"] += 1
+
+    def close(self) -> None:
+        """End the connections; what was sent still arrives."""
+        self._server.close()

@@ -13,12 +13,14 @@ always knows the newest of those that it knows.
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Collection
 from typing import NamedTuple
 
 from ...transport import sockets
 from ...transport.arrays import Buffer
 from ...transport.header import Header
-from ...transport.poll import Poll
+from ...transport.packets import PacketClient
+from ...transport.poll import Poll, Source
 
 _UNHEARD_NS = 60_000_000_000
 """A request goes by the broker after so long: one of a release that does not read the counts of
@@ -132,28 +134,37 @@ class DirectRoute:
 class DirectPath:
     """The connection of one robot. `route` decides; sends do not block.
 
-    `socket` is the present connection, which the poll is woken by; None while there is none.
     `answers`: how many requests were answered straight since the last OPEN, of which the broker
     does not know; `last_s`: how long the last of them took.
     """
 
-    def __init__(
-        self, context: sockets.Context, identity: str, late_ns: int, dropped: Counter[str]
-    ) -> None:
+    def __init__(self, identity: str, late_ns: int, dropped: Counter[str]) -> None:
         """As `identity`, which the broker knows it by too. `late_ns` 0: nothing goes straight.
         `dropped` counts endpoints that are none."""
         self._dropped = dropped
-        self._context, self._identity, self._allowed = context, identity, late_ns > 0
+        self._identity, self._allowed = identity, late_ns > 0
         self._poll: Poll | None = None
         self._endpoint = ""
+        self._replica: PacketClient | None = None
         self.route = DirectRoute(late_ns)
-        self.socket: sockets.Socket | None = None
         self.answers = 0
         self.last_s: deque[float] = deque(maxlen=_KEPT)
 
     def watch(self, poll: Poll) -> None:
         """Wake `poll` for answers."""
         self._poll = poll
+
+    def awake(self, ready: Collection[Source]) -> bool:
+        """Whether the poll that returned `ready` was woken by the replica: `receive` then."""
+        return self._replica is not None and self._replica.awake(ready)
+
+    def receive(self) -> list[Buffer] | None:
+        """The frames of the next answer; None if there is none. Raises WireError."""
+        replica = self._replica
+        frames = None if replica is None else replica.receive()
+        if frames is None and replica is not None and not replica.connected:
+            self.route.lost()  # the replica has ended: the broker is asked at once
+        return frames
 
     def connect(self, endpoint: str) -> None:
         """The replica of the session takes requests at `endpoint`; empty, no path of a socket, or
@@ -165,14 +176,12 @@ class DirectPath:
         if not sockets.is_reachable(local):
             local = ""  # robot and replica are in two containers, say
         if local != self._endpoint:
-            self._disconnect()
+            self.close()
             self._endpoint = local
             if local:
-                self.socket = sockets.dealer(
-                    self._context, local, self._identity, hwm=sockets.LOCAL_HWM
-                )
+                self._replica = PacketClient(local, self._identity)
                 if self._poll is not None:
-                    self._poll.add(self.socket)
+                    self._replica.watch(self._poll)
         self.route.at_replica(usable=bool(local))
 
     def opened(self, now_ns: int) -> None:
@@ -193,14 +202,13 @@ class DirectPath:
     def send(self, header: Header, frames: list[Buffer], now_ns: int) -> bool:
         """Send a request; False if the broker has to be asked instead."""
         route = self.route
-        if not route.takes(now_ns) or self.socket is None or not sockets.send(self.socket, frames):
+        if not route.takes(now_ns) or self._replica is None or not self._replica.send(frames):
             return False
         route.sent(SentStraight(header, frames, now_ns))
         return True
 
-    def _disconnect(self) -> None:
-        if self.socket is not None:
-            if self._poll is not None:
-                self._poll.remove(self.socket)
-            self.socket.close(linger=0)
-            self.socket = None
+    def close(self) -> None:
+        """End the connection."""
+        if self._replica is not None:
+            self._replica.close()
+            self._replica = None

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import msgspec
@@ -48,6 +48,7 @@ _CONTROL_HEARTBEAT_NS = 200_000_000
 _TICK_MS = 50
 _WAITING_MS = 20
 """While another broker may have to be asked soon."""
+T = TypeVar("T")
 UNREACHABLE_RETRY_S = 0.5
 """Control is notified when the broker answers again; it retries in case that message is lost."""
 
@@ -74,10 +75,10 @@ class NetworkActor(Actor):
         if self._executed is not None:
             self.resources.callback(self._executed.close)
         self._context: sockets.Context = zmq.Context()
-        self.resources.callback(sockets.unlink_stale, config.control)
         # Long enough for the last two messages to leave: a socket discards unsent ones on close.
         self.resources.callback(self._context.destroy, linger=100)
-        self._control = ControlLink(self._context, config.control, config.robot, self._dropped)
+        self._control = ControlLink(config.control, config.robot, self._dropped)
+        self.resources.callback(self._control.close)
         keys = OwnKeys(config.robot, config.keys, config.brokers)
         keys.wait(self.wait_for, patient=not config.script)
         self._relay = SessionRelay(round(config.broker_lost_after_s * 1e9))
@@ -85,7 +86,8 @@ class NetworkActor(Actor):
         self._brokers = BrokerPaths(self._context, config, identity, keys)
         self.resources.callback(self._brokers.close)
         late_ns = round(config.direct_late_s * 1e9)
-        self._direct = DirectPath(self._context, identity, late_ns, self._dropped)
+        self._direct = DirectPath(identity, late_ns, self._dropped)
+        self.resources.callback(self._direct.close)
         self._session = SessionMoves(self._brokers, self._direct, self._relay, self.log)
         self._uplink = Uplink(config.max_uplink_kbps, config.jpeg_quality)
         self._requests = RequestSender(
@@ -110,7 +112,8 @@ class NetworkActor(Actor):
 
     def run(self) -> None:
         self.ready()
-        poll = Poll(self._control.socket, self.link.fileno())
+        poll = Poll(self.link.fileno())
+        self._control.watch(poll)
         self._brokers.watch(poll)
         self._direct.watch(poll)
         tick_ns = time.monotonic_ns()
@@ -119,13 +122,15 @@ class NetworkActor(Actor):
             tick_ms = _WAITING_MS if self._impatient else _TICK_MS
             ready = poll.wait(tick_ms)
             now_ns = time.monotonic_ns()
-            if self._control.socket in ready:
-                self._receive(self._control.socket, self._from_control)
-            if self._direct.socket in ready:
-                self._receive(self._direct.socket, self._answers.from_replica)
+            for peer in self._control.ready(ready):
+                self._receive(partial(self._control.receive, peer), self._from_control)
+            if self._direct.awake(ready):
+                self._receive(self._direct.receive, self._answers.from_replica)
             for k, connection in enumerate(self._brokers.connections):
                 if connection.socket in ready:
-                    self._receive(connection.socket, partial(self._from_broker, k))
+                    self._receive(
+                        partial(sockets.receive, connection.socket), partial(self._from_broker, k)
+                    )
             connected = self._brokers.connected(ready)
             if self.link.fileno() in ready:
                 self.refuse_commands()
@@ -174,23 +179,20 @@ class NetworkActor(Actor):
     def _send_lost(self, reason: str) -> None:
         self._control.send_lost(self._control.identity, self._relay.epoch, reason)
 
-    def _receive(self, socket: sockets.Socket, handle: Callable[[list[Buffer]], None]) -> None:
+    def _receive(self, receive: Callable[[], T | None], handle: Callable[[T], None]) -> None:
         """Handle one message, so that no peer starves the other; the poll names the next."""
         try:
-            frames = sockets.receive(socket)
-            if frames is not None:
-                handle(frames)
+            came = receive()
+            if came is not None:
+                handle(came)
         except WireError as error:
             self._dropped[error.reason] += 1
 
-    def _from_control(self, frames: list[Buffer]) -> None:
-        identity, *rest = frames
-        if len(rest) < 2:
-            return  # the first message of a connection, which only makes its identity known
-        sender = bytes(identity)
+    def _from_control(self, came: tuple[bytes, list[Buffer]]) -> None:
+        sender, frames = came
         incarnation = self._control.incarnation_of(sender)
-        header = Header.unpack(rest[0])
-        message = self._decode(sender, header, rest)
+        header = Header.unpack(frames[0])
+        message = self._decode(sender, header, frames)
         if header.kind is Kind.HEARTBEAT:
             self._vitals.heard(message.body.vitals, time.monotonic_ns())
             if not header.epoch:
@@ -216,7 +218,7 @@ class NetworkActor(Actor):
             else:
                 if header.kind is Kind.RESET:
                     self._session.forget()
-                if not self._brokers.send(rest):
+                if not self._brokers.send(frames):
                     self._dropped["broker-full"] += 1
 
     def _decode(self, sender: bytes, header: Header, frames: list[Buffer]) -> messages.Message[Any]:

@@ -43,7 +43,7 @@ class PaperPath(DirectPath):
     """A direct path whose connection is a queue."""
 
     def __init__(self, site: DirectSite) -> None:
-        super().__init__(cast("Any", None), "r1:1", 40 * MS, Counter())
+        super().__init__("r1:1", 40 * MS, Counter())
         self._site = site
         self.at = ""
 

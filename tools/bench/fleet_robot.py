@@ -21,6 +21,7 @@ from ...actors.network.opening import completed
 from ...actors.runtime.configs import NetworkConfig
 from ...robot.base import RobotSpec
 from ...transport import bodies, messages, sockets
+from ...transport.arrays import Buffer
 from ...transport.bodies import Vitals
 from ...transport.header import Header, Kind
 from ...transport.messages import Blobs
@@ -49,7 +50,10 @@ class DirectClient(PolicyClient):
     def __init__(
         self, context: sockets.Context, config: ControlConfig, network: NetworkConfig
     ) -> None:
-        super().__init__(context, config, 1, f"{config.robot}:1")
+        super().__init__(config, 1)
+        self.socket = sockets.dealer(
+            context, config.endpoint, f"{config.robot}:1", hwm=sockets.LOCAL_HWM
+        )
         self._control, self._network = config, network
         self._beat_ns = self._epoch = 0
         self.sent = 0
@@ -72,6 +76,12 @@ class DirectClient(PolicyClient):
         gone = sockets.send(self.socket, messages.encode(header, body, blobs or ()))
         self.sent += gone
         return gone
+
+    def _receive(self) -> list[Buffer] | None:
+        return sockets.receive(self.socket)
+
+    def disconnect(self) -> None:
+        self.socket.close(linger=50)
 
 
 class FleetRobot:

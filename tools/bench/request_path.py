@@ -18,7 +18,6 @@ from typing import Any
 
 import msgspec
 import numpy as np
-import zmq
 
 from ...actors.control.buffer import ChunkBuffer
 from ...actors.control.config import ControlConfig, PlanSettings
@@ -35,6 +34,7 @@ from ...robot.base import ControlMode, RobotSpec
 from ...transport import segment, sockets
 from ...transport.bodies import Vitals
 from ...transport.outbox import Outbox
+from ...transport.poll import Poll
 from .bare_broker import BareBroker
 from .bench_cameras import RINGS
 from .peers.work import CAMERAS, HEIGHT, WIDTH
@@ -136,8 +136,6 @@ class Path:
         with ExitStack() as opened:
             opened.callback(started.close)
             self._start(started)
-            self._context: sockets.Context = zmq.Context()
-            opened.callback(self._context.destroy, linger=0)
             self._connect()
             self._resources = opened.pop_all()
 
@@ -207,11 +205,11 @@ class Path:
         self._buffer = ChunkBuffer(plan, round(config.safety.max_action_age_s * 1e9))
         self._words = plan.words
         self._cycle = RequestCycle(config, ROBOT, plan, self._buffer)
-        client = PolicyClient(self._context, config, 1)
+        client = PolicyClient(config, 1)
         log = TickLog(memoryview(bytearray(TICK_BYTES)), len(JOINTS), len(JOINTS))
         self._conversation = Conversation(config, self._cycle, client, ROBOT, plan, Vitals, log)
-        self._poller = zmq.Poller()
-        self._poller.register(client.socket, zmq.POLLIN)
+        self._poll = Poll()
+        client.watch(self._poll)
         self._zeros = np.zeros(len(JOINTS), np.float32)
         deadline_s = time.monotonic() + _PATIENCE_S
         while not self._cycle.session.open:
@@ -245,7 +243,7 @@ class Path:
         self._step += 1
         self._words[Word.TICKS] += 1
         while True:
-            self._poller.poll(1000)
+            self._poll.wait(1000)
             if self._conversation.receive(self._step, time.monotonic_ns()):
                 return (time.monotonic_ns() - started_ns) / 1e6
             if buffer.outstanding is None or time.monotonic_ns() > deadline_ns:

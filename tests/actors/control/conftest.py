@@ -6,14 +6,13 @@ import contextlib
 import mmap
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import zmq
 
 from holdfast.actors.control import drivers
 from holdfast.actors.control.loop import ControlActor
@@ -22,8 +21,9 @@ from holdfast.actors.control.plan_memory import SEGMENT_BYTES
 from holdfast.actors.runtime.actor import Boot, boot_in_memory
 from holdfast.actors.runtime.supervisor_link import SupervisorLink
 from holdfast.robot.base import ControlMode, Episode, RobotSpec
+from holdfast.tests.transport.packet_peers import WaitingServer
 from holdfast.tests.waiting import wait_until
-from holdfast.transport import bodies, messages, sockets
+from holdfast.transport import bodies, messages
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.bodies import Accept, Event, Heartbeat, Reply
 from holdfast.transport.header import Header, Kind
@@ -124,27 +124,30 @@ class Server(threading.Thread):
         self._epoch = 0
 
     def run(self) -> None:
-        context: sockets.Context = zmq.Context()
-        router = sockets.router(context, self.endpoint)
-        peer: Buffer = b""
+        network = WaitingServer(self.endpoint)
+        peer = b""
         while not self.ended.is_set():
-            if router.poll(20) and (frames := sockets.receive(router)) is not None:
-                peer, *rest = frames
-                message = messages.decode(rest)
+            if network.poll(20):
+                peer, frames = network.next()
+                message = messages.decode(frames)
                 self.seen.append((message.header.kind, message.header, message.body))
                 for reply in self._answer(message):
-                    sockets.send(router, [peer, *reply])
+                    while not network.send(peer, reply) and network.has(peer):
+                        time.sleep(0.001)
+                for junk in self._flood(message):
+                    network.send(peer, junk)
             if peer and not self.silent:
                 self._beats += 1
                 beat = Header(Kind.HEARTBEAT, epoch=self._epoch)
-                sockets.send(
-                    router, [peer, *messages.encode(beat, Heartbeat(progress=self._beats))]
-                )
+                network.send(peer, messages.encode(beat, Heartbeat(progress=self._beats)))
                 while self.say:
                     header = Header(Kind.EVENT, epoch=self._epoch)
-                    sockets.send(router, [peer, *messages.encode(header, self.say.pop(0))])
-        router.close()
-        context.term()
+                    network.send(peer, messages.encode(header, self.say.pop(0)))
+        network.close()
+
+    def _flood(self, message: messages.Message[Any]) -> Iterable[list[Buffer]]:
+        """What is sent after the answers, as far as there is room for it."""
+        return ()
 
     def lose(self) -> None:
         self.say.append(Event(what="lost", message="unplugged by the test"))

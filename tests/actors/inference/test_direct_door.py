@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
-from functools import partial
+from contextlib import ExitStack, closing
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,7 +11,6 @@ from typing import cast
 from unittest.mock import Mock
 
 import pytest
-import zmq
 
 from holdfast.actors.inference.answer_sender import AnswerSender
 from holdfast.actors.inference.broker_links import BrokerLinks
@@ -21,6 +19,7 @@ from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
 from holdfast.tests.actors.inference.broker_side import BrokerSide
 from holdfast.tests.actors.inference.replica_thread import StartReplica
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
+from holdfast.tests.transport.packet_peers import WaitingClient
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.arrays import Buffer
@@ -156,11 +155,10 @@ def test_a_session_is_used_straight_whichever_broker_it_came_by(bench: MakeBench
 
 
 @pytest.fixture
-def straight() -> Iterator[Callable[[str], sockets.Socket]]:
+def straight() -> Iterator[Callable[[str], WaitingClient]]:
     """Connects to a door as the network actor of r1."""
-    context: sockets.Context = zmq.Context()
-    yield lambda endpoint: sockets.dealer(context, endpoint, "r1:1")
-    context.destroy(linger=0)
+    with ExitStack() as opened:
+        yield lambda endpoint: opened.enter_context(closing(WaitingClient(endpoint, "r1:1")))
 
 
 def test_a_replica_serves_the_robots_of_its_host_straight(
@@ -168,7 +166,7 @@ def test_a_replica_serves_the_robots_of_its_host_straight(
     replica: StartReplica,
     broker: BrokerSide,
     tmp_path: Path,
-    straight: Callable[[str], sockets.Socket],
+    straight: Callable[[str], WaitingClient],
 ) -> None:
     """Chunks are byte-identical; what is no request of an open session is counted."""
     policy = load_policy("flow", checkpoint)
@@ -183,12 +181,11 @@ def test_a_replica_serves_the_robots_of_its_host_straight(
         assert accepted.body.direct == sockets.ipc(tmp_path, "pick.0.direct")
         socket = straight(accepted.body.direct)
         for junk in ([b"x"], [b"x", b"y"], encode(Header(Kind.RESET, epoch=1), Reset())):
-            wait_until(partial(sockets.send, socket, junk), "the door takes it")
+            assert socket.send(junk)
         for seq in (1, 2):
             given = example(seq)
-            assert sockets.send(socket, robot.request(given, seq=seq))
-            assert socket.poll(60_000)
-            reply = decode(sockets.receive(socket) or [])
+            assert socket.send(robot.request(given, seq=seq))
+            reply = decode(socket.next())
             [expected] = policy.predict_chunk([given])
             assert (reply.header.kind, reply.header.seq) == (Kind.REPLY, seq)
             assert reply.array(reply.body.chunk).tobytes() == expected.robot.tobytes()
@@ -199,10 +196,10 @@ def test_a_replica_serves_the_robots_of_its_host_straight(
         seqs = count(3)
 
         def lost() -> bool:
-            assert sockets.send(socket, robot.request(example(3), seq=next(seqs)))
+            assert socket.send(robot.request(example(3), seq=next(seqs)))
             if not socket.poll(1000):
                 return False  # the end of the session took the request with it
-            answer = decode(sockets.receive(socket) or [])
+            answer = decode(socket.next())
             return answer.header.kind is Kind.EVENT and answer.body.what == "lost"
 
         wait_until(lost, "the session to be lost")

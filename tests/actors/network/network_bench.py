@@ -12,6 +12,7 @@ import zmq
 from holdfast.actors.network.network import NetworkActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.tests.transport.packet_peers import WaitingClient
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import bodies, messages, sockets
 from holdfast.transport.bodies import Accept, Open, Request
@@ -48,18 +49,21 @@ class Bench:
             "network", "r1/network", config, segments, rundir=rundir
         )
         self.camera = FrameRing(self.boot.memory["r1/top"], SHAPE)
-        self.control = sockets.dealer(self.context, config["control"], "r1/control:1")
+        self.control = WaitingClient(config["control"], "r1/control:1")
         self.peer = b""
         self.codes: list[int] = []
         actor = NetworkActor(self.boot, self._link)
         self._thread = threading.Thread(target=lambda: self.codes.append(actor.main()), daemon=True)
         self._thread.start()
+        if "brokers" not in options:
+            self.at_broker(Kind.HEARTBEAT)  # the connection to it is there
 
     def close(self) -> None:
         self._supervisor.command("stop")
         self._thread.join(60)
         self._supervisor.close()
         self._link.close()
+        self.control.close()
         self.context.destroy(linger=0)
         assert self.codes == [0]
 
@@ -73,7 +77,7 @@ class Bench:
     def ask(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> None:
         """Send as control; the connection may still be under way."""
         frames = messages.encode(header, body, blobs or ())
-        wait_until(lambda: sockets.send(self.control, frames), "a connection to the actor")
+        wait_until(lambda: self.control.send(frames), "a connection to the actor")
 
     def at_broker(self, kind: Kind) -> Message[Any]:
         """The next message of `kind` that reaches the broker."""
@@ -87,8 +91,7 @@ class Bench:
     def at_control(self, kind: Kind) -> Message[Any]:
         """The next message of `kind` that reaches control."""
         while True:
-            assert self.control.poll(60_000), f"no {kind.name} reached control"
-            message = messages.decode(self.control.recv_multipart())
+            message = messages.decode(self.control.next())
             if message.header.kind is kind:
                 return message
 

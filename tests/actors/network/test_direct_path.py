@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-import zmq
 
 from holdfast.actors.network.direct_path import DirectPath
 from holdfast.tests.actors.network.network_bench import Bench, noise
+from holdfast.tests.transport.packet_peers import WaitingServer
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, sockets
 from holdfast.transport.bodies import Body, Event, Reply, Reset
@@ -32,7 +32,7 @@ class Robot(Bench):
         given["max_frame_age_s"] = 60.0
         super().__init__(rundir, **(given | options))
         self.endpoint = sockets.ipc(rundir, "pick.0.direct")
-        self.door = sockets.router(self.context, self.endpoint)
+        self.door = WaitingServer(self.endpoint)
         self.straight = b""
         self.seq = 0
 
@@ -62,18 +62,17 @@ class Robot(Bench):
 
     def at_door(self) -> Message[Any]:
         """The next request that reaches the replica."""
-        assert self.door.poll(60_000), "no request came straight"
-        self.straight, *frames = self.door.recv_multipart()
+        self.straight, frames = self.door.next()
         return messages.decode(frames)
 
     def at_either(self) -> tuple[bool, Message[Any]]:
         """The next request, and whether it came straight."""
-        poller = zmq.Poller()
-        poller.register(self.door, zmq.POLLIN)
-        poller.register(self.front, zmq.POLLIN)
-        while ready := dict(poller.poll(60_000)):
-            if self.door in ready:
+        deadline_s = time.monotonic() + 60
+        while time.monotonic() < deadline_s:
+            if self.door.poll(0):
                 return True, self.at_door()
+            if not self.front.poll(5):
+                continue
             self.peer, *frames = self.front.recv_multipart()
             message = messages.decode(frames)
             if message.header.kind is Kind.REQUEST:
@@ -82,7 +81,7 @@ class Robot(Bench):
 
     def answer_straight(self, header: Header, body: Body, blobs: Blobs | None = None) -> None:
         frames = messages.encode(header, body, blobs or ())
-        assert sockets.send(self.door, [self.straight, *frames])
+        assert self.door.send(self.straight, frames)
 
     def reply(self, asked: Message[Any], value: float, straight: bool = True) -> None:
         """Answer with a chunk of that value."""
@@ -91,13 +90,19 @@ class Robot(Bench):
         frames = messages.encode(
             asked.header._replace(kind=Kind.REPLY), Reply(chunk_model=chunk, chunk=chunk), blobs
         )
-        socket, peer = (self.door, self.straight) if straight else (self.front, self.peer)
-        assert sockets.send(socket, [peer, *frames])
+        if straight:
+            assert self.door.send(self.straight, frames)
+        else:
+            assert sockets.send(self.front, [self.peer, *frames])
 
     def got(self) -> tuple[int, float]:
         """The seq and the value of the next chunk at control."""
         reply = self.at_control(Kind.REPLY)
         return reply.header.seq, float(reply.array(reply.body.chunk)[0, 0])
+
+    def close(self) -> None:
+        super().close()
+        self.door.close()
 
 
 @pytest.fixture
@@ -201,8 +206,8 @@ def test_a_session_that_the_replica_does_not_hold_is_asked_of_the_broker(robot: 
         seq = robot.ask_for()
     robot.reply(robot.at_broker(Kind.REQUEST), seq, straight=False)
     assert robot.got() == (seq, seq)
-    robot.door.close(linger=0)
-    robot.door = sockets.router(robot.context, f"{robot.endpoint}.next")
+    robot.door.close()
+    robot.door = WaitingServer(f"{robot.endpoint}.next")
     terms = robot.terms(True, f"{robot.endpoint}.next", replica="pick/1")
     robot.answer(Header(Kind.ACCEPT, epoch=1), terms)
     wait_until(lambda: robot.status().get("replica") == "pick/1", "the other replica")
@@ -229,12 +234,11 @@ def test_only_a_door_on_this_host_is_used(robot: Robot, direct: str) -> None:
 @pytest.mark.parametrize("path", ["", "a", "@a", "*", "/" + "a" * 107, "/" + "ä" * 54, "/a\0b"])
 def test_an_endpoint_that_is_no_path_of_a_socket_is_counted(path: str) -> None:
     """Requests go by the broker then, and nothing raises."""
-    with zmq.Context() as context:
-        dropped: Counter[str] = Counter()
-        direct = DirectPath(context, "r1:1", LATE_NS, dropped)
-        direct.connect(f"ipc://{path}")
-        assert direct.socket is None and not direct.route.usable
-        assert dropped == {"direct-endpoint": 1}
+    dropped: Counter[str] = Counter()
+    direct = DirectPath("r1:1", LATE_NS, dropped)
+    direct.connect(f"ipc://{path}")
+    assert not direct.route.usable
+    assert dropped == {"direct-endpoint": 1}
 
 
 def test_a_request_that_a_reset_gave_up_is_not_claimed_of_the_broker(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import zmq
 
 from holdfast.tests.actors.network.network_bench import Bench, noise
+from holdfast.tests.transport.packet_peers import WaitingClient
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import messages, sockets
 from holdfast.transport.arrays import Buffer
@@ -69,7 +70,7 @@ def test_vitals_of_control_are_sent_on_with_the_next_heartbeat(bench: Bench) -> 
     while bench.at_broker(Kind.HEARTBEAT).body.vitals is not None:
         pass
     while bench.control.poll(0):
-        heard = messages.decode(bench.control.recv_multipart()).header.kind
+        heard = messages.decode(bench.control.next()).header.kind
         assert heard is Kind.HEARTBEAT, "no session was claimed"
 
 
@@ -118,7 +119,7 @@ def test_garbage_from_either_side_is_counted_and_survived(patient: Bench) -> Non
     """Requests pass afterwards as before."""
     patient.open(shm=True)
     for junk in ([b"x"], [b"\0" * 32, b"\xc1"], [b"HFST" + b"\xff" * 28, b"", b""]):
-        patient.control.send_multipart(junk)
+        assert patient.control.send(junk)
         patient.front.send_multipart([patient.peer, *junk])
     patient.camera.put(noise(), time.monotonic_ns())
     patient.request()
@@ -152,9 +153,8 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
 ) -> None:
     """Neither under another name nor under control's own, with the highest epoch there is."""
     patient.open(shm=True, epoch=5)
-    other = sockets.dealer(patient.context, patient.boot.config["control"], identity)
-    assert other.poll(60_000, zmq.POLLOUT)
-    assert sockets.send(other, asking(2**32 - 1))
+    other = WaitingClient(patient.boot.config["control"], identity)
+    assert other.send(asking(2**32 - 1))
     wait_until(lambda: counted <= set(patient.dropped()), f"counts of {counted}")
     patient.camera.put(noise(), time.monotonic_ns())
     patient.request(epoch=5)
@@ -164,9 +164,8 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
 
 def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patient: Bench) -> None:
     """A claim with the highest epoch holds the session only while it is heard of."""
-    other = sockets.dealer(patient.context, patient.boot.config["control"], "r1/control:7")
-    assert other.poll(60_000, zmq.POLLOUT)
-    assert sockets.send(other, asking(2**32 - 1))
+    other = WaitingClient(patient.boot.config["control"], "r1/control:7")
+    wait_until(lambda: other.send(asking(2**32 - 1)), "a connection to the actor")
     patient.at_broker(Kind.OPEN)
     other.close()
 
@@ -248,14 +247,14 @@ def test_a_message_of_control_beyond_a_limit_is_answered_with_the_limit(patient:
     patient.open(shm=True)
     header, body = asking(2)
     bad_text = msgspec.msgpack.encode({**msgspec.msgpack.decode(body), "task": "x" * 3000})
-    assert sockets.send(patient.control, [header, bad_text])
+    assert patient.control.send([header, bad_text])
     refused = patient.at_control(Kind.REJECT)
     assert refused.header.epoch == 2 and not refused.body.final
     assert refused.body.reason == "body" and "2048" in refused.body.message
     state = {"dtype": "f4", "shape": [2], "blob": 0}
     long_task = msgspec.msgpack.encode({"state": state, "task": "x" * 3000})
     asked = Header(Kind.REQUEST, seq=9, epoch=1)
-    assert sockets.send(patient.control, [asked.pack(), long_task, bytes(8)])
+    assert patient.control.send([asked.pack(), long_task, bytes(8)])
     error = patient.at_control(Kind.ERROR)
     assert error.header == asked._replace(kind=Kind.ERROR)
     assert "2048" in error.body.message

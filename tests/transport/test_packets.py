@@ -1,0 +1,191 @@
+"""Messages between processes of one host, by Unix sockets."""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.errors import WireError
+from holdfast.tests.transport.packet_peers import WaitingClient, WaitingServer
+from holdfast.tests.waiting import wait_until
+from holdfast.transport import sockets
+from holdfast.transport.arrays import Buffer
+from holdfast.transport.limits import DEFAULT
+from holdfast.transport.packets import LARGE_BYTES, PacketClient, _frames
+from holdfast.transport.poll import Poll
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> str:
+    return sockets.ipc(tmp_path, "door")
+
+
+@pytest.fixture
+def server(endpoint: str) -> Iterator[WaitingServer]:
+    with closing(WaitingServer(endpoint)) as server:
+        yield server
+
+
+@pytest.fixture
+def client(endpoint: str, server: WaitingServer) -> Iterator[WaitingClient]:
+    with closing(WaitingClient(endpoint, "r1:1")) as client:
+        yield client
+
+
+def raw(endpoint: str, identity: bytes = b"r1:1") -> socket.socket:
+    """A connection that sends what no client would."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    made.connect(endpoint.removeprefix("ipc://"))
+    made.send(identity)
+    return made
+
+
+@pytest.mark.parametrize("size", [0, 1, 5900, LARGE_BYTES, LARGE_BYTES + 1, 3_000_000])
+def test_a_message_arrives_whole_either_way(
+    server: WaitingServer, client: WaitingClient, size: int
+) -> None:
+    """Whatever its size; several in their order."""
+    sent: list[list[Buffer]] = [[b"header", b"", os.urandom(size)], [b"a", memoryview(b"b")]]
+    for frames in sent:
+        assert client.send(frames)
+    assert [server.next() for _ in sent] == [(b"r1:1", frames) for frames in sent]
+    for frames in sent:
+        assert server.send(b"r1:1", frames)
+    assert [client.next() for _ in sent] == sent
+    assert client.receive() is None
+
+
+def test_a_peer_that_is_not_there_is_not_sent_to(endpoint: str) -> None:
+    """A client's `send` connects once there is one, also to the next one."""
+    with closing(WaitingClient(endpoint, "r1:1")) as client:
+        assert not client.send([b"a"]) and client.receive() is None
+        for _ in range(2):
+            with closing(WaitingServer(endpoint)) as server:
+                assert not server.send(b"r1:1", [b"a"])
+                assert client.send([b"b"])
+                assert server.next() == (b"r1:1", [b"b"])
+                assert server.send(b"r1:1", [b"last"])
+            assert client.next() == [b"last"]
+            assert client.poll(60_000) and client.receive() is None
+            assert not client.connected and not client.send([b"c"])
+
+
+def test_the_end_of_a_client_is_noticed(server: WaitingServer, client: WaitingClient) -> None:
+    """What it had sent arrives; what it had not read is no fault."""
+    client.send([b"a"])
+    server.next()
+    assert server.send(b"r1:1", [b"unread"])
+    client.send([b"b"])
+    client.close()
+    assert server.next() == (b"r1:1", [b"b"])
+    wait_until(lambda: not (server.poll(0) or server.send(b"r1:1", [b"c"])), "the end of it")
+
+
+@pytest.mark.parametrize("handover", [True, False])
+def test_an_identity_belongs_to_one_connection(endpoint: str, handover: bool) -> None:
+    """The newest, with handover; else the first, until that ends."""
+    with ExitStack() as opened:
+        server = opened.enter_context(closing(WaitingServer(endpoint, handover=handover)))
+        first, second = (
+            opened.enter_context(closing(WaitingClient(endpoint, "r1:1"))) for _ in range(2)
+        )
+        assert first.send([b"first"])
+        assert server.next()[1] == [b"first"]
+        assert second.send([b"second"])
+        if handover:
+            assert server.next()[1] == [b"second"]
+        else:
+            assert not server.poll(50)
+        server.send(b"r1:1", [b"answer"])
+        holder, other = (second, first) if handover else (first, second)
+        assert holder.next() == [b"answer"]
+        assert other.poll(60_000) and other.receive() is None and not other.connected
+        holder.close()
+        assert other.send([b"again"])
+        assert server.next()[1] == [b"again"]
+
+
+def test_a_queue_that_is_full_takes_nothing(server: WaitingServer, client: WaitingClient) -> None:
+    """Nor half a message: what was taken arrives, and then there is room again."""
+    taken = 0
+    while client.send([str(taken).encode(), bytes(5000)]):
+        taken += 1
+    assert taken > 4
+    for number in range(taken):
+        assert server.next()[1][0] == str(number).encode()
+    assert client.send([b"more"])
+    assert server.next()[1] == [b"more"]
+
+
+def with_file(size: int) -> tuple[list[tuple[int, int, array.array[int]]], int]:
+    fd = os.memfd_create("test")
+    os.truncate(fd, size)
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))], fd
+
+
+def test_what_is_no_message_is_refused_and_the_next_is_read(
+    server: WaitingServer, endpoint: str
+) -> None:
+    """Also a file that is shorter than it was said, or a packet with too many descriptors."""
+    with closing(raw(endpoint)) as peer:
+        head = struct.pack("<2IQ", 1, LARGE_BYTES, 3)
+        for content, size in ((b"\xff" * 9, 0), (bytes(4), 0), (head, 5), (head, 2 * LARGE_BYTES)):
+            rights, fd = with_file(size) if size else ([], -1)
+            peer.sendmsg([content], rights)
+            if size:
+                os.close(fd)
+        two = array.array("i", [0, 0, 0, 0])
+        peer.sendmsg([head], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, two)])
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        faults = 0
+
+        def refused() -> bool:
+            nonlocal faults
+            try:
+                server.poll(1000)
+            except WireError:
+                faults += 1
+            return faults == 5
+
+        wait_until(refused, "five refusals")
+        assert len(list(Path("/proc/self/fd").iterdir())) <= before + 1, "no descriptor is kept"
+        peer.send(struct.pack("<2I", 1, 2) + b"ok")
+        assert server.next() == (b"r1:1", [b"ok"])
+
+
+@given(st.binary(max_size=300))
+def test_any_packet_is_frames_or_a_wire_error(packet: bytes) -> None:
+    """Frames have the lengths that were said."""
+    try:
+        frames = _frames(memoryview(packet), None, DEFAULT)
+    except WireError:
+        return
+    assert b"".join(frames) == packet[4 * (len(frames) + 1) :]
+
+
+def test_a_poll_is_woken_by_connections_that_are_made_and_remade(endpoint: str) -> None:
+    """And by none that has ended."""
+    poll = Poll()
+    with closing(PacketClient(endpoint, "r1:1")) as client:
+        client.watch(poll)
+        assert poll.wait(0) == set()
+        for _ in range(2):
+            with closing(WaitingServer(endpoint)) as server:
+                assert client.send([b"a"])
+                server.next()
+                assert not client.awake(poll.wait(0))
+                server.send(b"r1:1", [b"b"])
+                assert client.awake(poll.wait(60_000))
+                assert client.receive() == [b"b"]
+            assert client.awake(poll.wait(60_000))
+            assert client.receive() is None
+            assert poll.wait(0) == set()
