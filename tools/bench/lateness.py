@@ -1,8 +1,9 @@
 """How late loops wake up: each way of waiting at a rate, idle and with every core busy, in turns.
 
-All ways run at once where the period has room for each of them, SLOT_NS apart, so that they meet
-the same machine; at higher rates one after the other. A wake-up is late against what its own loop
-aimed at: an absolute grid point, or `period` after the iteration began, where the peers aim.
+All ways run at once where the period has SLOT_NS for each of them, spread evenly over it, so that
+they meet the same machine; at higher rates one after the other. A wake-up is late against what its
+own loop aimed at: an absolute grid point, or `period` after the iteration began, where the peers
+aim.
 """
 
 from __future__ import annotations

@@ -30,7 +30,6 @@ from .parent_death import end_with
 
 WORK_NS = 200_000
 """Of each tick: what reading a state, popping an action and writing it cost."""
-FIFO_PRIORITY = 50
 
 Samples = list[tuple[int, int]]
 """(when the wake-up was due, how late it was), ns."""
