@@ -10,6 +10,7 @@ processing    the steps before and after a network: normalize, tokens
 encoder       cameras, state and instruction as one vector
 transformer   over the steps of a chunk
 graphs        a network's work as CUDA graphs, where there is a GPU
+compilation   a network's parts compiled, where there is none
 learned       the base of the trained policies
 flow          flow matching (flow_network), continuing a plan by conditioning or guidance (rtc)
 act           regression of the whole chunk

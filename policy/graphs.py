@@ -1,4 +1,5 @@
-"""A function of tensors, run as a CUDA graph on a GPU and eagerly elsewhere.
+"""A function of tensors, run as a CUDA graph on a GPU and elsewhere eagerly, or compiled
+(`compilation`).
 
 A small network is a few hundred kernels of microseconds each, and launching one costs as much, so
 that the GPU waits for Python. A graph holds all the launches of one batch size and is replayed by
@@ -34,6 +35,11 @@ Function = Callable[..., Tensor]
 Capture = Callable[[Function, tuple[Tensor, ...]], Function]
 """Of a function and example inputs, a function that replays it on inputs of the same shapes."""
 
+
+class SlowerError(RuntimeError):
+    """What was captured takes longer than the eager run."""
+
+
 WARM_UP_RUNS = 3
 """Runs before a capture, in which libraries choose kernels and allocate workspaces."""
 
@@ -41,14 +47,21 @@ WARM_UP_RUNS = 3
 class GraphedFunction:
     """`function`, with a graph for each shape of its inputs that `capture` succeeds for.
 
-    Without `capture` it is eager, for the reason `eager_because`.
+    Without `capture` it is eager, for the reason `eager_because`. `of` and `attempt` are words for
+    the status: what the captured functions are, and what making one is.
     """
 
     def __init__(
-        self, function: Function, capture: Capture | None, eager_because: str = ""
+        self,
+        function: Function,
+        capture: Capture | None,
+        eager_because: str = "",
+        of: str = "graphs",
+        attempt: str = "capturing",
     ) -> None:
         self._function, self._capture = function, capture
         self._eager_because = eager_because
+        self.of, self._attempt = of, attempt
         self._runs: dict[tuple[torch.Size, ...], Function] = {}
 
     @classmethod
@@ -86,7 +99,7 @@ class GraphedFunction:
         )
         if not sizes:
             return f"eager: {self._eager_because or 'nothing has run yet'}"
-        graphs = f"graphs for batches of {', '.join(map(str, sizes))}"
+        graphs = f"{self.of} for batches of {', '.join(map(str, sizes))}"
         return f"{graphs}; else eager: {self._eager_because}" if self._eager_because else graphs
 
     def _captured(self, inputs: tuple[Tensor, ...]) -> Function | None:
@@ -98,11 +111,13 @@ class GraphedFunction:
             # Chunks in model space are of the order of 1; a wrong graph is wrong by more.
             if torch.allclose(replay(*inputs), eager, rtol=1e-2, atol=1e-2, equal_nan=True):
                 return replay
-            reason = "a captured graph gave another answer than the eager run"
+            reason = f"{self._attempt} gave another answer than the eager run"
+        except SlowerError as error:
+            reason = str(error)
         except RuntimeError as error:
             first, _, _ = str(error).partition("\n")  # the other lines are CUDA's general advice
-            reason = f"capturing failed: {first or repr(error)}"
-        logging.getLogger(__name__).warning("no graph for a batch of %d: %s", len(eager), reason)
+            reason = f"{self._attempt} failed: {first or repr(error)}"
+        logging.getLogger(__name__).warning("eager for batches of %d: %s", len(eager), reason)
         self.stay_eager(reason)
         return None
 

@@ -294,7 +294,8 @@ class InferenceActor(Actor):
         self.phase(f"loads policy {config.policy} onto {config.device}")
         policy = self._load_policy()
         self.board.progress()
-        self.phase(f"warms up with batches of 1 to {largest_batch(config)}")
+        too = f" and {what}" if (what := getattr(policy, "preparation", "")) else ""
+        self.phase(f"warms up with batches of 1 to {largest_batch(config)}{too}")
         return warmed_up(policy, config, self._example(), self._called)
 
     def _load_policy(self) -> ChunkPolicy:

@@ -7,6 +7,7 @@ batch has its own prefix, delay, weights and clip.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -20,11 +21,15 @@ from .pi_network import Moment, PiNetwork
 
 
 class Denoising:
-    """So many Euler steps of `network` from noise to actions. The weights of the network stay as
-    they are: what they make of the times is computed here."""
+    """So many Euler steps of `network` from noise to actions; `flow` is its own, or the same
+    compiled. The weights of the network stay as they are: what they make of the times is computed
+    here."""
 
-    def __init__(self, network: PiNetwork, euler_steps: int) -> None:
+    def __init__(
+        self, network: PiNetwork, euler_steps: int, flow: Callable[..., Tensor] | None = None
+    ) -> None:
         self._network, self._steps = network, euler_steps
+        self._flow = flow or network.flow
         with torch.no_grad():
             self._moments = [network.settled(1.0 - k / euler_steps) for k in range(euler_steps)]
             self._finished = network.settled(0.0)
@@ -36,7 +41,7 @@ class Denoising:
         suffix = self._network.suffix(prefix, state, noise.shape[1])
         x = noise
         for moment in self._moments:
-            x = torch.sub(x, self._network.flow(suffix, x, moment), alpha=1 / self._steps)
+            x = torch.sub(x, self._flow(suffix, x, moment), alpha=1 / self._steps)
         return x
 
     def guided(
@@ -54,7 +59,7 @@ class Denoising:
         suffix = self._network.suffix(prefix, state, noise.shape[1])
 
         def clean(noisy: Tensor, moment: Moment, time: float) -> Tensor:
-            return torch.sub(noisy, self._network.flow(suffix, noisy, moment), alpha=time)
+            return torch.sub(noisy, self._flow(suffix, noisy, moment), alpha=time)
 
         x = noise
         for step, moment in enumerate(self._moments):
@@ -78,6 +83,6 @@ class Denoising:
         x = torch.where(held, plan, noise)
         for moment in self._moments:
             each = moment.where(given, self._finished)
-            x = torch.sub(x, self._network.flow(suffix, x, each), alpha=1 / self._steps)
+            x = torch.sub(x, self._flow(suffix, x, each), alpha=1 / self._steps)
             x = torch.where(held, plan, x)
         return x

@@ -61,6 +61,8 @@ class FastModel:
         network = load_network(FastNetwork, layout.folder, layout.architecture, on, kept_as)
         return cls(network, layout, spec, tokens, pieces, options.graphs)
 
+    preparation = ""
+
     @property
     def execution(self) -> str:
         """How the network runs, for the status."""

@@ -6,9 +6,10 @@ which LeRobot draws for it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -17,15 +18,16 @@ from jaxtyping import Bool, Float, Int
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import continuation
+from .. import compilation, continuation
 from ..base import PolicySpec
-from ..graphs import GraphedFunction
+from ..graphs import Function, GraphedFunction
 from ..rtc import Guidance
 from ..torch_devices import device_of, dtype_of
 from .checkpoint_layout import CheckpointLayout
 from .denoising import Denoising
 from .float8_linear import round_perceptrons
 from .image_preparation import prepared
+from .pali_gemma import Prefix
 from .pi_network import PiNetwork
 from .pi_options import PiOptions
 from .pi_sample import PiSample, texts_of_batch, views_of
@@ -33,6 +35,13 @@ from .pi_weights import load_network
 
 _PLAN = {"none": 0, "guided": 3, "trained": 2}
 """How many tensors continue a plan."""
+
+
+class Parts(NamedTuple):
+    """What a chunk is computed by: a batch's prefix, then its steps."""
+
+    prefix: Callable[..., Prefix]
+    denoising: Denoising
 
 
 class PiModel:
@@ -53,10 +62,16 @@ class PiModel:
         if options.perceptrons == "float8":
             round_perceptrons(network)
         network.join()
-        self._denoising = Denoising(network, layout.euler_steps)
-        self.chunks = GraphedFunction.on(self.device, self.compute, options.graphs)
-        if spec.prefix == "guided" and self._guidance.jacobian == "gradient":
-            self.chunks.stay_eager("guidance by gradient differentiates while it denoises")
+        self._eager = Parts(network.prefix, Denoising(network, layout.euler_steps))
+        wanted = compilation.wanted_of(options.compile or "off")
+        if wanted == "off" or (wanted == "auto" and self.device.type == "cuda"):
+            self.chunks = GraphedFunction.on(self.device, self.compute, options.graphs)
+            if spec.prefix == "guided" and self._guidance.jacobian == "gradient":
+                self.chunks.stay_eager("guidance by gradient differentiates while it denoises")
+        else:
+            self.chunks = compilation.compiled_function(
+                self.device, self.compute, self._compiled, wanted
+            )
 
     @classmethod
     def load(
@@ -72,6 +87,17 @@ class PiModel:
     def execution(self) -> str:
         """How the network runs, for the status."""
         return self.chunks.state
+
+    @property
+    def preparation(self) -> str:
+        """See `PiPolicy`."""
+        return "compiles, which takes minutes" if self.chunks.of == "compiled" else ""
+
+    def _compiled(self) -> Function:
+        """`compute` by compiled parts."""
+        flow = compilation.compiled(self.network.flow)
+        denoising = Denoising(self.network, self._layout.euler_steps, flow)
+        return partial(self._computed, Parts(compilation.compiled(self.network.prefix), denoising))
 
     def predict(self, samples: Sequence[PiSample]) -> Float[NDArray[np.float32], "b h a"]:
         """The actions of a batch, in the model's scale and size."""
@@ -117,19 +143,31 @@ class PiModel:
     ) -> Float[Tensor, "b h a"]:
         """The whole computation of the device for a batch. `others` are what `_continuation` gives,
         then the images uint8 [b, y, x, 3] of each view."""
+        return self._computed(self._eager, tokens, counts, state, noise, *others)
+
+    def _computed(
+        self,
+        parts: Parts,
+        tokens: Tensor,
+        counts: Tensor,
+        state: Tensor,
+        noise: Tensor,
+        *others: Tensor,
+    ) -> Tensor:
+        """`compute` by `parts`."""
         plan, views = others[: (n := _PLAN[self._spec.prefix])], others[n:]
         pixels = self._layout.architecture.vision.pixels
         images = [prepared(view, pixels).to(self.dtype) for view in views]
         all_count = torch.ones(len(tokens), len(views), dtype=torch.bool, device=tokens.device)
-        seen = self.network.prefix(images, all_count, tokens, counts)
+        seen = parts.prefix(images, all_count, tokens, counts)
         if self._spec.prefix == "none":
-            return self._denoising.free(seen, noise, state)
+            return parts.denoising.free(seen, noise, state)
         if self._spec.prefix == "trained":
             prefix, given = plan
-            return self._denoising.conditioned(seen, noise, state, prefix, given)
+            return parts.denoising.conditioned(seen, noise, state, prefix, given)
         prefix, weights, clips = plan
         jacobian = self._guidance.jacobian
-        return self._denoising.guided(seen, noise, state, prefix, weights, clips, jacobian)
+        return parts.denoising.guided(seen, noise, state, prefix, weights, clips, jacobian)
 
     def _noise(self, seed: int) -> Tensor:
         """[1, H, A], the same on every device."""

@@ -41,6 +41,8 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
             processor_config.json of its actions.
         decoding_steps: for π0-FAST, the most action tokens of a chunk.
         trained_steps: with `prefix: trained`, how many steps the training gave at most.
+        compile: for π0 and π0.5 on a CPU, whether the network is compiled by torch.compile at the
+            start, which takes minutes: `on`, or `auto` for the batches that it makes faster.
     """
 
     tokenizer: str | None = None
@@ -58,6 +60,8 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     decoding_steps: Horizon | None = None
     perceptrons: Literal["float8"] | None = None
     trained_steps: Horizon | None = None
+    # YAML reads a bare on and off as true and false.
+    compile: Literal["auto", "on", "off"] | bool | None = None
 
     def continuing(self, spec: PolicySpec, family: Family = "pi0") -> PolicySpec:
         """`spec` with the way to continue a plan; π0-FAST has none. Raises PolicyError for options
@@ -83,7 +87,8 @@ class PiOptions(FlowOptions, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 _ONLY: dict[str, tuple[Family, ...]] = {
     **dict.fromkeys(("action_tokenizer", "decoding_steps"), ("pi0_fast",)),
     **dict.fromkeys(
-        ("euler_steps", "prefix", *GUIDANCE, "trained_steps", "perceptrons"), ("pi0", "pi05")
+        ("euler_steps", "prefix", *GUIDANCE, "trained_steps", "perceptrons", "compile"),
+        ("pi0", "pi05"),
     ),
     "discrete_state_input": ("pi05",),
 }

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .fast_model import FastModel
     from .pi_model import PiModel
 
-_OF_THE_HOST = ("tokenizer", "action_tokenizer", "dataset", "graphs")
+_OF_THE_HOST = ("tokenizer", "action_tokenizer", "dataset", "graphs", "compile")
 """Options that say where something lies, or how the network runs."""
 
 
@@ -91,6 +91,11 @@ class PiPolicy:
     def execution(self) -> str:
         """How the network runs, for the status."""
         return self._model.execution
+
+    @property
+    def preparation(self) -> str:
+        """What the first batches do beside predicting, for the status; empty where nothing."""
+        return self._model.preparation
 
     def _loaded(self, given: PiOptions, device: str, dtype: str) -> PiModel | FastModel:
         if self.family == "pi0_fast":

@@ -1,0 +1,119 @@
+"""`compile`: the network's parts compiled on a CPU. Here nothing is compiled to machine code, which
+takes minutes: the parts are traced, and run as they were traced."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from holdfast.errors import PolicyError
+from holdfast.policy import compilation
+from holdfast.policy.pi0.pi_policy import Pi0Policy, Pi05Policy, PiPolicy
+from holdfast.tests.peers.small_pi_checkpoint import write_openpi_checkpoint
+
+KINDS: dict[str, type[PiPolicy]] = {"pi0": Pi0Policy, "pi05": Pi05Policy}
+LIBERO: dict[str, Any] = {"mapping": "libero", "camera_size": (48, 32), "euler_steps": 2}
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("pi")
+
+
+@cache
+def folder_of(base: Path, family: str) -> Path:
+    return write_openpi_checkpoint(base / family, family)
+
+
+def policy_of(base: Path, family: str, **options: Any) -> PiPolicy:
+    return KINDS[family](str(folder_of(base, family)), **LIBERO, **options)
+
+
+@pytest.fixture
+def traced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compiling without a compiler."""
+    torch._dynamo.reset()
+    monkeypatch.setattr(compilation, "why_not", lambda _device: "")
+    made = torch.compile
+    monkeypatch.setattr(
+        compilation, "compiled", lambda function: made(function, backend="aot_eager")
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("family", "how", "sizes"),
+    [
+        ("pi05", {}, (1, 3)),
+        ("pi0", {"prefix": "trained", "trained_steps": 6}, (3,)),
+    ],
+)
+@pytest.mark.usefixtures("traced")
+def test_compiled_parts_give_the_chunks_of_the_eager_run(
+    family: str, how: dict[str, Any], sizes: tuple[int, ...], base: Path
+) -> None:
+    """Guided by gradients and with given steps, each sample with its own prompt, plan and delay."""
+    eager, ours = (policy_of(base, family, compile=way, **how) for way in (False, True))
+    assert eager.checkpoint_hash == ours.checkpoint_hash
+    assert not eager.preparation
+    assert "compiles" in ours.preparation
+    tasks = ("pick the red parcel", "open the drawer", "")
+    given = [ours.spec.example(seed, task) for seed, task in enumerate(tasks)]
+    given[2] = replace(given[2], delay_steps=0)
+    for batch in (given[:size] for size in sizes):
+        found, expected = (
+            np.stack([chunk.robot for chunk in policy.predict_chunk(batch)])
+            for policy in (ours, eager)
+        )
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    assert ours.execution == f"compiled for batches of {', '.join(map(str, sizes))}"
+
+
+def test_what_compiling_makes_no_faster_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By measurement, unless it is asked for; the status says so."""
+    monkeypatch.setattr(compilation, "why_not", lambda _device: "")
+    monkeypatch.setattr(compilation, "ratio_of", lambda *_: 1.25)
+    cpu, x = torch.device("cpu"), torch.ones(2)
+
+    def eager(value: Tensor) -> Tensor:
+        return value + 1
+
+    def eager_twin(value: Tensor) -> Tensor:
+        return 1 + value
+
+    states = []
+    wanted: compilation.Wanted
+    for wanted in ("auto", "on"):
+        function = compilation.compiled_function(cpu, eager, lambda: eager_twin, wanted)
+        assert torch.equal(function(x), x + 1)
+        states.append(function.state)
+    assert states == [
+        "eager: compiled, a batch takes 1.25 times as long",
+        "compiled for batches of 2",
+    ]
+
+
+def test_without_a_compiler_auto_is_eager_and_on_is_refused(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what is missing and what to do."""
+    monkeypatch.setenv("CXX", "/nonexistent/c++")
+    monkeypatch.setattr("torch._inductor.config.cpp.cxx", (None, "/nonexistent/c++"))
+    policy = policy_of(base, "pi0", prefix="none", compile="auto")
+    policy.predict_chunk([policy.spec.example(0, "pick")])
+    assert policy.execution.startswith("eager: compiling needs a C++ compiler, none was found")
+    with pytest.raises(PolicyError, match=r"compile: on: .*install g\+\+"):
+        policy_of(base, "pi0", prefix="none", compile="on")
+
+
+def test_a_wrong_value_is_refused(base: Path) -> None:
+    """By name."""
+    with pytest.raises(PolicyError, match=r"compile"):
+        policy_of(base, "pi0", compile="always")
