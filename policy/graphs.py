@@ -91,6 +91,11 @@ class GraphedFunction:
         return run(*inputs)
 
     @property
+    def captures(self) -> bool:
+        """Whether shapes that have not been seen are captured."""
+        return self._capture is not None
+
+    @property
     def state(self) -> str:
         """For the status: the batch sizes that run as graphs, and the reason why others are
         eager."""

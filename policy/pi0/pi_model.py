@@ -30,7 +30,7 @@ from .image_preparation import prepared
 from .pali_gemma import Prefix
 from .pi_network import PiNetwork
 from .pi_options import PiOptions
-from .pi_sample import PiSample, texts_of_batch, views_of
+from .pi_sample import PiSample, padded_length, texts_of_batch, views_of
 from .pi_weights import load_network
 
 _PLAN = {"none": 0, "guided": 3, "trained": 2}
@@ -109,7 +109,10 @@ class PiModel:
 
     def _inputs(self, samples: Sequence[PiSample]) -> tuple[Tensor, ...]:
         """What `compute` takes."""
-        texts = texts_of_batch(samples, self._layout.prompt_tokens)
+        # Whatever is captured has one shape for all prompts.
+        most = self._layout.prompt_tokens
+        length = most if self.chunks.captures else padded_length(samples, most)
+        texts = texts_of_batch(samples, length)
         return (
             *(torch.from_numpy(array).to(self.device) for array in texts),
             self._tensor([sample.state for sample in samples]),

@@ -36,15 +36,22 @@ def views_of(samples: Sequence[PiSample]) -> list[NDArray[np.uint8]]:
     return [np.stack([sample.images[slot] for sample in samples]) for slot in samples[0].images]
 
 
+TEXT_UNIT = 32
+"""Lengths of padded texts are multiples of so many tokens."""
+
+
+def padded_length(samples: Sequence[PiSample], most: int) -> int:
+    """That of the texts of a batch, of at most `most` tokens each: what is padded costs time, and
+    few lengths are few shapes."""
+    longest = max(len(sample.tokens) for sample in samples)
+    return min(most, max(1, -(-longest // TEXT_UNIT)) * TEXT_UNIT)
+
+
 def texts_of_batch(
     samples: Sequence[PiSample], length: int
 ) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """The tokens of a batch [b, length], with 0 behind those of each text, and which of them
-    count [b, length].
-
-    `length` is one for all prompts: a graph has one shape, and the rounding of a sample does not
-    depend on the prompts of its neighbours.
-    """
+    count [b, length]."""
     tokens = np.zeros((len(samples), length), np.int64)
     for row, sample in zip(tokens, samples, strict=True):
         row[: len(sample.tokens)] = sample.tokens

@@ -1,7 +1,7 @@
 """How long π0.5 or π0 takes for a chunk: by batch, views, Euler steps and way of running.
 
     actorctl bench pi0 [--quick] [--json] [--family pi05] [--size small] [--lerobot-python PATH]
-        [--openpi FOLDER] [--openpi-python PATH] [--openpi-compiled]
+        [--openpi FOLDER] [--openpi-python PATH] [--compiled]
 
 The weights are random; the arithmetic is that of a checkpoint. `small` is 64 wide and 4 layers
 deep, in float32 on one thread of a CPU. `published` has the published sizes, in bfloat16 on a GPU,
@@ -10,14 +10,15 @@ Ours includes the transfer of the inputs to the device; the peer's inputs are th
 
 A case is `WAY/VIEWSv-STEPSs/batch-N`. The ways are `eager`, on a GPU `graph` and `float8` (a graph
 whose perceptrons multiply in 8 bits), and those of the peers, each their own model in their own
-interpreter: `lerobot`, eager, as it serves; `openpi`, its PyTorch files from a folder of its
-repository, eager, and with --openpi-compiled `openpi-compiled` too, by torch.compile as it serves,
-which takes minutes for each shape. openpi's model always sees three images, of which it masks those
-that are not there.
+interpreter: `lerobot`, eager, as it serves, and `openpi`, its PyTorch files from a folder of its
+repository, eager. openpi's model always sees three images, of which it masks those that are not
+there. With --compiled, `compiled` (as `options: {compile: on}` serves, on a CPU) and
+`openpi-compiled` (by torch.compile, as openpi serves) too, for two views and ten steps alone,
+because each shape takes minutes to compile; what was compiled before comes from torch's cache.
 
-All cases of a shape run in turn. `per_sample_p50` is p50 / N. `of_lerobot` and `of_openpi` are the
-median over the turns of that time of a sample, divided by what the peer's batch of 1 took in the
-same turn, with the tenth and the ninetieth percentile.
+All cases of a shape run in turn. `per_sample_p50` is p50 / N. `of_PEER` is the median over the
+turns of that time of a sample, divided by what the peer's batch of 1 took in the same turn, with
+the tenth and the ninetieth percentile.
 """
 
 from __future__ import annotations
@@ -48,7 +49,12 @@ WAYS: dict[str, dict[str, Any]] = {
     "eager": {"graphs": "off"},
     "graph": {},
     "float8": {"perceptrons": "float8"},
+    "compiled": {"compile": "on"},
 }
+ON_GPU, ON_CPU = ("eager", "graph", "float8"), ("eager", "compiled")
+COMPILED = (2, 10)
+"""The views and the steps of compiled cases."""
+
 PEERS = ("lerobot", "openpi", "openpi-compiled")
 Case = Callable[[], float]
 
@@ -69,7 +75,7 @@ def main() -> int:
         "--openpi-python", metavar="PATH", help="one that has openpi's packages (FOLDER/.venv)"
     )
     parser.add_argument(
-        "--openpi-compiled", action="store_true", help="also by torch.compile (minutes a shape)"
+        "--compiled", action="store_true", help="also by torch.compile (minutes a shape)"
     )
     options = parser.parse_args()
     if find_spec("torch") is None:
@@ -99,11 +105,15 @@ class Pi0Bench:
         self._gpu = self._device.startswith("cuda")
         self._size = options.size or ("published" if self._gpu else "small")
         self._left_out: list[str] = []
+        self._policies: dict[str, Any] = {}
         self._about: dict[str, Any] = {"device": self._device, "size": self._size}
         self._path = importable(
             Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="hf-"))) / "imports"
         )
-        wanted = PEERS if options.openpi_compiled else PEERS[:2]
+        if not self._gpu:
+            needs = [way for way in ON_GPU if way not in ON_CPU]
+            self._left_out += [f"{way}/*: needs a GPU" for way in needs]
+        wanted = PEERS if options.compiled else PEERS[:2]
         self._peers = {name: peer for name in wanted if (peer := self._started(name, stack))}
 
     def report(self) -> dict[str, Any]:
@@ -129,11 +139,15 @@ class Pi0Bench:
                 if turn >= 0:
                     took[name].append(took_ms)
         rows = []
+        compiled = self._policies.pop("compiled", None)
+        if compiled is not None and "eager" in (state := compiled.execution):
+            self._left_out.append(f"compiled/*: {state}")
+            took = {name: took[name] for name in took if not name.startswith("compiled/")}
         for name, values in took.items():
             batch = int(name.rpartition("-")[2])
             row = figures.row(name, values, "ms")
             row["per_sample_p50"] = round(row["p50"] / batch, 3)
-            for peer in self._peers:
+            for peer in (p for p in self._peers if self._measures(p, views, steps)):
                 alone = took[f"{peer}/{views}v-{steps}s/batch-1"]
                 # Of the same turn: what else the machine does then is in both.
                 of = np.percentile(np.divide(values, alone) / batch, (50, 10, 90)).round(3).tolist()
@@ -141,14 +155,23 @@ class Pi0Bench:
             rows.append(row)
         return rows
 
+    def _measures(self, way: str, views: int, steps: int) -> bool:
+        """Whether there are cases of `way` in this shape."""
+        compiled = way.endswith("compiled")
+        return not compiled or (self._options.compiled and (views, steps) == COMPILED)
+
     def _ways(self, views: int, steps: int) -> Iterator[tuple[str, Callable[[int], Case]]]:
-        for way in WAYS if self._gpu else ("eager",):
+        ways = [
+            way for way in (ON_GPU if self._gpu else ON_CPU) if self._measures(way, views, steps)
+        ]
+        for way in ways:
             try:
                 yield way, self._ours(way, views, steps)
             except PolicyError as error:
                 self._left_out.append(f"{way}/*: {error}")
         for name, peer in self._peers.items():
-            yield name, partial(_asked, peer, f"{views} {steps}")
+            if self._measures(name, views, steps):
+                yield name, partial(_asked, peer, f"{views} {steps}")
 
     def _ours(self, way: str, views: int, steps: int) -> Callable[[int], Case]:
         import torch
@@ -164,6 +187,7 @@ class Pi0Bench:
             architecture, dtype = fitting(family, free), torch.bfloat16
         options = PiOptions(prefix="none", euler_steps=steps, **WAYS[way])
         policy = RandomPi(architecture, self._device, dtype, views, options)
+        self._policies[way] = policy
         self._about["model"] = f"{policy.spec.model}, {architecture.language.layers} layers"
 
         def of_batch(batch: int) -> Case:
