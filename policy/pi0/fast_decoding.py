@@ -71,8 +71,10 @@ class FastDecoder:
         self._letters, self._most = letters, most
         device = network.words_out.weight.device
         self._before = torch.tensor(list(before), device=device)
-        self._caches: dict[int, StaticCache] = {}
-        """By the size of the batch: a graph has the addresses of its own."""
+        self._caches: dict[torch.Size, StaticCache] = {}
+        """By the shape of the texts: a graph has the addresses of its own."""
+        self._cache: StaticCache
+        """That of the present batch."""
         self.begun = GraphedFunction.on(device, self.begin, graphs)
         self.scored = GraphedFunction.on(device, self.score, graphs)
 
@@ -92,23 +94,24 @@ class FastDecoder:
         images = [prepared(view, pixels).to(dtype) for view in views]
         all_count = torch.ones(len(tokens), len(views), dtype=torch.bool, device=tokens.device)
         prefix = self.network.prefix(images, all_count, tokens, counts)
-        if len(tokens) not in self._caches:
-            self._caches[len(tokens)] = StaticCache(prefix, len(self._before) + self._most)
-        self._caches[len(tokens)].begin(prefix)
+        if tokens.shape not in self._caches:
+            self._caches[tokens.shape] = StaticCache(prefix, len(self._before) + self._most)
+        self._caches[tokens.shape].begin(prefix)
         return prefix.layers[-1][1]
 
     def score(self, words: Int[Tensor, "b m"], places: Int[Tensor, " m"]) -> Float[Tensor, "b n"]:
         """How likely each of the action tokens is after `words`, which the cache then has at
         `places`."""
-        hidden = self.network.extend(self._caches[len(words)], words, places)
+        hidden = self.network.extend(self._cache, words, places)
         return (hidden[:, -1] @ self.words.rows.t()).float()
 
     def decode(self, *inputs: Tensor) -> list[list[int] | None]:
         """The action tokens of each sample, from the inputs of `begin`; None where the most tokens
         were not enough."""
         self.begun(*inputs)
+        self._cache = self._caches[inputs[-1].shape]
         batch, known, device = len(inputs[-1]), len(self._before), self._before.device
-        places = self._caches[batch].places
+        places = self._cache.places
         words, now = self._before.expand(batch, -1), places[:known]
         left = torch.full((batch,), self._letters, device=device)
         within = torch.zeros(batch, dtype=torch.bool, device=device)

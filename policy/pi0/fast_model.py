@@ -17,7 +17,7 @@ from .checkpoint_layout import CheckpointLayout
 from .fast_decoding import ActionWords, FastDecoder
 from .fast_network import FastNetwork
 from .pi_options import PiOptions
-from .pi_sample import PiSample, texts_of_batch, views_of
+from .pi_sample import PiSample, padded_length, texts_of_batch, views_of
 from .pi_weights import load_network
 from .word_pieces import WordPieces
 
@@ -40,6 +40,7 @@ class FastModel:
         self.tokens, self.files = tokens, tokens.files
         self._layout, self._spec = layout, spec
         self.device = network.words_out.weight.device
+        network.join()
         letters = spec.chunk_size * len(spec.action_names)
         words, before = ActionWords(tokens, network), pieces.encode(BEFORE)
         self.decoder = FastDecoder(network, words, before, letters, layout.decoded_tokens, graphs)
@@ -85,7 +86,9 @@ class FastModel:
     def decoded(self, samples: Sequence[PiSample]) -> list[list[int] | None]:
         """The action tokens of each sample; None for a chunk that is malformed."""
         # One more: after a text, LeRobot's model begins a second time.
-        texts = texts_of_batch(samples, self._layout.prompt_tokens + 1)
+        most = self._layout.prompt_tokens + 1
+        length = most if self.decoder.begun.captures else padded_length(samples, most)
+        texts = texts_of_batch(samples, length)
         inputs = [torch.from_numpy(x).to(self.device) for x in (*views_of(samples), *texts)]
         # Not inference mode: its tensors, of which the cache is made, cannot be written elsewhere.
         with torch.no_grad():
