@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..errors import PolicyError
-from .graphs import Function, GraphedFunction, SlowerError
+from .graphs import Function, GraphedFunction
 
 Wanted = Literal["auto", "on", "off"]
 P = ParamSpec("P")
@@ -77,7 +77,7 @@ def compiled_function(
     def capture(function: Function, inputs: tuple[Tensor, ...]) -> Function:
         parts(*inputs)  # Compiles.
         if wanted == "auto" and not (ratio := ratio_of(parts, function, inputs)) < 1:
-            raise SlowerError(f"compiled, a batch takes {ratio:.2f} times as long")
+            raise PolicyError(f"compiled, a batch takes {ratio:.2f} times as long")
         return parts
 
     return GraphedFunction(eager, capture, of="compiled", attempt="compiling")

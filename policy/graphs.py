@@ -33,11 +33,8 @@ from ..errors import PolicyError
 
 Function = Callable[..., Tensor]
 Capture = Callable[[Function, tuple[Tensor, ...]], Function]
-"""Of a function and example inputs, a function that replays it on inputs of the same shapes."""
-
-
-class SlowerError(RuntimeError):
-    """What was captured takes longer than the eager run."""
+"""Of a function and example inputs, a function that replays it on inputs of the same shapes. Raises
+RuntimeError where it cannot be made, and PolicyError where it is not worth it."""
 
 
 WARM_UP_RUNS = 3
@@ -117,7 +114,7 @@ class GraphedFunction:
             if torch.allclose(replay(*inputs), eager, rtol=1e-2, atol=1e-2, equal_nan=True):
                 return replay
             reason = f"{self._attempt} gave another answer than the eager run"
-        except SlowerError as error:
+        except PolicyError as error:
             reason = str(error)
         except RuntimeError as error:
             first, _, _ = str(error).partition("\n")  # the other lines are CUDA's general advice
