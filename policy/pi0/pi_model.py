@@ -30,7 +30,7 @@ from .image_preparation import prepared
 from .pali_gemma import Prefix
 from .pi_network import PiNetwork
 from .pi_options import PiOptions
-from .pi_sample import PiSample, padded_length, texts_of_batch, views_of
+from .pi_sample import TEXT_UNIT, PiSample, padded_length, texts_of_batch, views_of
 from .pi_weights import load_network
 
 _PLAN = {"none": 0, "guided": 3, "trained": 2}
@@ -62,6 +62,8 @@ class PiModel:
         if options.perceptrons == "float8":
             round_perceptrons(network)
         network.join()
+        self._compiled_length = 0
+        """Of the texts for which is compiled, once it is known."""
         self._eager = Parts(network.prefix, Denoising(network, layout.euler_steps))
         wanted = compilation.wanted_of(options.compile or "off")
         if wanted == "off" or (wanted == "auto" and self.device.type == "cuda"):
@@ -86,7 +88,10 @@ class PiModel:
     @property
     def execution(self) -> str:
         """How the network runs, for the status."""
-        return self.chunks.state
+        state = self.chunks.state
+        if not state.startswith("compiled for"):
+            return state
+        return f"{state}, texts of at most {self._compiled_length} tokens"
 
     @property
     def preparation(self) -> str:
@@ -103,16 +108,27 @@ class PiModel:
         """The actions of a batch, in the model's scale and size."""
         # Not inference mode: guidance differentiates through tensors made here.
         with torch.no_grad():
-            actions = self.chunks(*self._inputs(samples))
+            inputs = self._inputs(samples)
+            # Another length would have to be compiled while robots wait.
+            longer = self._compiled_length and inputs[0].shape[1] > self._compiled_length
+            actions = (self.compute if longer else self.chunks)(*inputs)
         values: NDArray[np.float32] = actions.float().cpu().numpy()
         return values
 
+    def _length(self, samples: Sequence[PiSample]) -> int:
+        """That of the texts of a batch: whatever is captured has one for all prompts."""
+        most = self._layout.prompt_tokens
+        if self.chunks.captures and self.chunks.of == "graphs":
+            return most
+        length = padded_length(samples, most)
+        if self.chunks.captures and not self._compiled_length:
+            # That of the warm-up, with room for longer texts.
+            self._compiled_length = min(most, length + TEXT_UNIT)
+        return max(length, self._compiled_length)
+
     def _inputs(self, samples: Sequence[PiSample]) -> tuple[Tensor, ...]:
         """What `compute` takes."""
-        # Whatever is captured has one shape for all prompts.
-        most = self._layout.prompt_tokens
-        length = most if self.chunks.captures else padded_length(samples, most)
-        texts = texts_of_batch(samples, length)
+        texts = texts_of_batch(samples, self._length(samples))
         return (
             *(torch.from_numpy(array).to(self.device) for array in texts),
             self._tensor([sample.state for sample in samples]),

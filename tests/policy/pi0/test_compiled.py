@@ -49,15 +49,15 @@ def traced(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("family", "how", "sizes"),
+    ("family", "how", "sizes", "most"),
     [
-        ("pi05", {}, (1, 3)),
-        ("pi0", {"prefix": "trained", "trained_steps": 6}, (3,)),
+        ("pi05", {}, (1, 3), 96),
+        ("pi0", {"prefix": "trained", "trained_steps": 6}, (3,), 48),
     ],
 )
 @pytest.mark.usefixtures("traced")
 def test_compiled_parts_give_the_chunks_of_the_eager_run(
-    family: str, how: dict[str, Any], sizes: tuple[int, ...], base: Path
+    family: str, how: dict[str, Any], sizes: tuple[int, ...], most: int, base: Path
 ) -> None:
     """Guided by gradients and with given steps, each sample with its own prompt, plan and delay."""
     eager, ours = (policy_of(base, family, compile=way, **how) for way in (False, True))
@@ -73,7 +73,11 @@ def test_compiled_parts_give_the_chunks_of_the_eager_run(
             for policy in (ours, eager)
         )
         np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
-    assert ours.execution == f"compiled for batches of {', '.join(map(str, sizes))}"
+    batches = ", ".join(map(str, sizes))
+    assert ours.execution == f"compiled for batches of {batches}, texts of at most {most} tokens"
+    long = [replace(given[0], task="pick the red parcel " * 12)]
+    found, expected = (policy.predict_chunk(long)[0].robot for policy in (ours, eager))
+    assert np.array_equal(found, expected), "a longer text is not compiled while a robot waits"
 
 
 def test_what_compiling_makes_no_faster_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
