@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from holdfast.actors.inference.given_policy import GivenPolicy
 from holdfast.actors.inference.policy_runner import PolicyRunner
 from holdfast.actors.inference.user_policy import is_own
 from holdfast.errors import PolicyError
@@ -167,8 +168,10 @@ def test_a_wrong_option_is_refused_by_name(
 
 def test_it_is_served_like_any_policy(policy: Pi0FastPolicy) -> None:
     """Shared by robots, in batches, by the replica's own code."""
-    runner = PolicyRunner(policy)
+    runner = PolicyRunner(GivenPolicy(policy, policy.spec, policy.checkpoint_hash))
     assert runner.warm_up(max_batch=2) == 2
     assert runner.mode == "shared"
     assert is_own("pi0_fast")
-    assert policy.execution.startswith("eager")
+    assert (
+        runner.execution == policy.execution == "eager: graphs need a cuda device, this one is cpu"
+    )
