@@ -23,7 +23,7 @@ from ...errors import (
 from .option_types import HERE, FleetFile, HostOption, seconds
 from .running_fleet import fail
 
-DETACHED_S = 60.0
+DETACHED_S = 120.0
 
 
 def start(

@@ -87,5 +87,5 @@ def test_a_robot_goes_on_by_the_other_broker(twin: Twin) -> None:
     kill(twin.parts[first])
     goes_on(twin, before, second, gone=first)
     twin.parts[first].again()
-    wait_until(lambda: twin.held(first)[0] == ["pick/0"], "the dead one is back")
+    wait_until(lambda: twin.held(first)[0] == ["pick/0"], "the dead one is back", 180.0)
     goes_on(twin, before, second)
