@@ -8,8 +8,8 @@ whether it is tried again.
 
 from __future__ import annotations
 
+import gc
 import time
-from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
@@ -30,7 +30,7 @@ from .effects import Effect, Log, ToReplica, ToRobot
 from .listener import Listener
 from .memory_guard import MemoryGuard
 from .peer_keys import PeerKeys
-from .peers import Peer, label
+from .peers import label, peer_of
 from .routing import Routing, Why
 from .stop_exchange import StopExchange
 
@@ -46,6 +46,12 @@ REPLICA_HWM = 64
 earlier message left. With 8, and 300 robots at two replicas, two requests of five had to wait."""
 ROWS = (128, 48, 16, 4, 0)
 LINGER_MS = 100
+CROWD = 32
+"""From so many sessions on the broker looks for messages once in `GATHER_NS` at most."""
+GATHER_NS = 3_000_000
+"""To be woken costs several times what a message costs: those of many robots are better handled a
+few at once. It adds this to an answer's way at most twice, for robots that ask half a second
+ahead."""
 MEMORY_NS = 50_000_000
 """How often the memory is checked: a fast peer on this host sends 50 MB in that time."""
 
@@ -98,6 +104,8 @@ class BrokerActor(Actor):
         if self._keys is not None:
             self._keys.watch(poll)
         tick_ns = report_ns = probe_ns = memory_ns = time.monotonic_ns()
+        turned_ns, more = 0, False
+        gc.freeze()  # a collection then looks at no module
         self.ready()
         while not self.stopping:
             now_ns = time.monotonic_ns()
@@ -105,13 +113,16 @@ class BrokerActor(Actor):
             wake_ns = tick_ns if self._retry_ns is None else min(tick_ns, self._retry_ns)
             wait_ms = max(0, -(-(wake_ns - now_ns) // 1_000_000))
             settled = [each.socket for each in (self._back, self._front) if each.settled]
+            if not more and self._routing.sessions >= CROWD:
+                time.sleep(max(0, turned_ns + GATHER_NS - now_ns) / 1e9)
             awake = poll.wait(wait_ms, settled=settled)
-            now_ns = time.monotonic_ns()
+            now_ns = turned_ns = time.monotonic_ns()
+            more = False
             if self._keys is not None and self._keys.turn(awake, now_ns):
                 self._follow_keys(now_ns)
             for listener in (self._back, self._front):
                 if listener.socket in awake:
-                    self._receive(listener, now_ns)
+                    more |= self._receive(listener, now_ns)
                 if listener.monitor in awake:
                     disconnected |= listener.disconnected()
             if self.link.fileno() in awake:
@@ -151,20 +162,25 @@ class BrokerActor(Actor):
 
     # Called by the loop
 
-    def _receive(self, listener: Listener, now_ns: int) -> None:
-        """Handle what has arrived, boundedly: a flood at one listener must not starve the other."""
+    def _receive(self, listener: Listener, now_ns: int) -> bool:
+        """Handle what has arrived, boundedly: a flood at one listener must not starve the other.
+        Whether there is more."""
         for _ in range(MESSAGES_PER_TURN):
             arrival = listener.receive()
             if arrival is None:
-                return
+                return False
             self._receive_one(listener, arrival, now_ns)
             if not listener.has_message():
-                return
+                return False
+        return True
 
     def _receive_one(self, listener: Listener, arrival: Arrival, now_ns: int) -> None:
-        if self._is_revoked(arrival) or self._routing.ignores(arrival.identity, now_ns):
+        keyed = self._keys is not None
+        if keyed and self._is_revoked(arrival):
             return
-        if self._answers_about_keys(listener, arrival, now_ns):
+        if self._routing.ignores(arrival.identity, now_ns):
+            return
+        if keyed and self._answers_about_keys(listener, arrival, now_ns):
             return
         try:
             effects = self._handle(listener, arrival, now_ns)
@@ -210,12 +226,12 @@ class BrokerActor(Actor):
         """Read what the core needs of a message, and let it decide. Raises WireError."""
         if arrival.broken:
             raise WireError(arrival.broken, arrival.excess)
-        role = Role.ROBOT if listener is self._front else Role.REPLICA
-        name, incarnation = sockets.peer(arrival.identity, arrival.user, role)
-        peer = Peer(arrival.identity, name, incarnation, arrival.key)
-        if listener is self._front:
+        front = listener is self._front
+        role = Role.ROBOT if front else Role.REPLICA
+        peer = peer_of(arrival.identity, arrival.user, arrival.key, role)
+        if front:
             message = arrival.from_robot()
-            if self._stops.heard(arrival.identity, name, message.body, now_ns):
+            if self._stops.heard(arrival.identity, peer.name, message.body, now_ns):
                 self._pass_stops(now_ns)
             about_stops = message.header.kind is Kind.STOPS
             return [] if about_stops else self._routing.from_robot(peer, message, now_ns)
@@ -225,18 +241,17 @@ class BrokerActor(Actor):
     def _carry_out(self, effects: Sequence[Effect], now_ns: int) -> None:
         """Do what the core decided, in order. After a peer's first failed send nothing more of this
         batch is tried with it, so that a request never overtakes the OPEN it depends on."""
-        waiting = deque(effects)
         blocked: dict[tuple[bool, bytes], Why] = {}
-        while waiting:
-            effect = waiting.popleft()
+        waiting = list(effects)
+        for effect in waiting:  # what cannot be delivered adds to it
             if isinstance(effect, Log):
                 self._log(effect)
                 continue
             way = isinstance(effect, ToRobot), effect.identity
-            why = blocked.get(way) or self._send(effect)
+            why = (blocked and blocked.get(way)) or self._send(effect)
             if why is not None:
                 blocked[way] = why
-                waiting.extend(self._routing.undelivered(effect, why, now_ns))
+                waiting += self._routing.undelivered(effect, why, now_ns)
         if blocked and self._retry_ns is None and self._routing.waits():
             self._retry_ns = now_ns + RETRY_NS
 

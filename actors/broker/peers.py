@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
+
+from ...transport import sockets
+from ...transport.keys import Role
 
 
 class Peer(msgspec.Struct, frozen=True):
@@ -23,6 +28,13 @@ class Peer(msgspec.Struct, frozen=True):
     def service(self) -> str:
         """The service in a replica's name: everything before the last slash."""
         return self.name.rpartition("/")[0]
+
+
+@lru_cache(maxsize=1024)
+def peer_of(identity: bytes, user: str, key: str, role: Role) -> Peer:
+    """The peer of a connection, whose key is that of `user`; see `sockets.peer`, and WireError
+    there."""
+    return Peer(identity, *sockets.peer(identity, user, role), key)
 
 
 def name_of(identity: bytes) -> str:

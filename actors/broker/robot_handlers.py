@@ -21,15 +21,17 @@ from .router_state import RouterState
 from .sessions import Outstanding, RoutedSession
 
 TAKEOVER_NS = 1_500_000_000
-"""Three heartbeats: for how long a holder must be silent before an older claim may replace it."""
+"""For how long a holder must be silent before an older claim may replace it: of a robot whose
+requests are answered something is heard once a second."""
 
 
 class RobotHandlers:
     """Handles the messages of robots; changes `state`."""
 
-    def __init__(self, state: RouterState, inquiries: Inquiries) -> None:
+    def __init__(self, state: RouterState, inquiries: Inquiries, idle_ns: int) -> None:
+        """`idle_ns`: after how long without a request a session ends."""
         self._state = state
-        self._inquiries = inquiries
+        self._inquiries, self._idle_ns = inquiries, idle_ns
         self._counters = state.counters
         self._handlers = {
             Kind.OPEN: self._open,
@@ -48,9 +50,12 @@ class RobotHandlers:
         """Handle one message of a robot, of a kind that is accepted."""
         session = self._state.sessions.of(peer.name)
         if session is not None and session.peer.identity == peer.identity:
-            session.seen_ns = now_ns
-            session.reachable = True
+            self._state.sessions.heard(session, now_ns)
         self._handlers[message.header.kind](peer, message, now_ns)
+        # Here and not in the tick: a robot that says nothing ends as silent, long before.
+        if session is not None and now_ns - session.active_ns >= self._idle_ns:
+            why = "no request for so long that its place was given up"
+            self._state.lose(session, why, now_ns)
 
     def _open(self, peer: Peer, message: Received, now_ns: int) -> None:
         asked = message.body
@@ -161,7 +166,8 @@ class RobotHandlers:
             self._counters.count("superseded", peer.name)
         session.last_seq = header.seq
         session.active_ns = now_ns
-        session.request = Outstanding(header.seq, message, now_ns, now_ns)
+        request = Outstanding(header.seq, message, now_ns, now_ns)
+        self._state.sessions.ask(session, request)
         session.undelivered = None
         self._counters.count("requests")
         self._state.send_pending(session)

@@ -34,7 +34,6 @@ from .robot_handlers import RobotHandlers
 from .router_state import RouterState
 from .routing_status import status_of
 from .service_signals import ServiceSignals
-from .sessions import RoutedSession
 from .waiting import EXPIRED_NS
 
 ANSWER_OPEN_NS = 5_000_000_000
@@ -60,11 +59,11 @@ class Routing:
         self._heartbeat_ns = _ns(config.heartbeat_s)
         self._replica_lost_ns = _ns(config.replica_lost_after_s)
         self._robot_lost_ns = _ns(config.robot_lost_after_s)
-        self._idle_ns = _ns(config.session_idle_s)
         self._state = RouterState(Counters(counters), config.external)
         self._state.out.audited = config.audit_bytes > 0
         self._inquiries = Inquiries(self._state)
-        self._robot_handlers = RobotHandlers(self._state, self._inquiries)
+        idle_ns = _ns(config.session_idle_s)
+        self._robot_handlers = RobotHandlers(self._state, self._inquiries, idle_ns)
         self._replica_handlers = ReplicaHandlers(
             self._state, self._inquiries, name, config.heartbeat_s
         )
@@ -162,8 +161,12 @@ class Routing:
         if absence_ns > ABSENT_NS:
             self._shift(absence_ns)
         self._watch_replicas(now_ns)
-        for session in state.sessions:
-            self._tick_session(session, now_ns)
+        for session in state.sessions.silent(now_ns - self._robot_lost_ns):
+            state.close(session, "robot-silent")
+        for session in state.sessions.awaiting():
+            if not session.settled and now_ns - session.placed_ns >= ANSWER_OPEN_NS:
+                session.refused.add(session.replica)
+                state.fail_over(session, "its replica did not answer the OPEN", now_ns)
         self._signals.tick(state, now_ns)
         state.waiting.expire(now_ns - EXPIRED_NS)
         state.notify_waiters(now_ns)
@@ -212,7 +215,7 @@ class Routing:
         """Suspect the replicas whose answers are overdue; remove those without progress."""
         state = self._state
         oldest_ns: dict[bytes, int] = {}
-        for session in state.sessions:
+        for session in state.sessions.awaiting():
             if session.owes_answer:
                 request = session.request
                 asked_ns = request.asked_ns if session.settled and request else session.placed_ns
@@ -230,16 +233,6 @@ class Routing:
                 waited_ns = now_ns - max(owed_since_ns, replica.progress_ns)
                 if replica.suspect or waited_ns >= replica.overdue_ns:
                     state.suspect(replica, now_ns)
-
-    def _tick_session(self, session: RoutedSession, now_ns: int) -> None:
-        state = self._state
-        if now_ns - session.seen_ns >= self._robot_lost_ns:
-            state.close(session, "robot-silent")
-        elif now_ns - session.active_ns >= self._idle_ns:
-            state.lose(session, "no request for so long that its place was given up", now_ns)
-        elif not session.settled and now_ns - session.placed_ns >= ANSWER_OPEN_NS:
-            session.refused.add(session.replica)
-            state.fail_over(session, "its replica did not answer the OPEN", now_ns)
 
     def _undelivered_to_robot(self, effect: ToRobot, why: Why) -> None:
         kind = effect.header.kind.name.lower()

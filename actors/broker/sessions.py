@@ -7,7 +7,7 @@ of one replica costs no look at the sessions of the others.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -92,6 +92,11 @@ class RoutedSession:
         request = self.request
         return self.opened and (not self.settled or (request is not None and request.sent))
 
+    @property
+    def awaits(self) -> bool:
+        """Whether an OPEN or a request of it is unanswered, sent or not."""
+        return not self.settled or self.request is not None
+
     def assign(self, replica: Replica, now_ns: int) -> None:
         """Begin at `replica`, to which nothing was sent yet."""
         self.replica = replica.identity
@@ -110,11 +115,16 @@ class RoutedSession:
 
 
 class Sessions:
-    """The sessions by the robot's name, and by the identity of their replica."""
+    """The sessions by the robot's name, by the identity of their replica, and in the order in which
+    their robots were last heard of. What is asked in every tick costs no look at all of them."""
 
     def __init__(self) -> None:
         self._by_robot: dict[str, RoutedSession] = {}
         self._by_replica: dict[bytes, dict[str, RoutedSession]] = {}
+        self._by_silence: OrderedDict[str, RoutedSession] = OrderedDict()
+        """The one that was not heard of for longest is first."""
+        self._awaiting: dict[str, RoutedSession] = {}
+        """At least those that await an answer of their replica."""
 
     def __iter__(self) -> Iterator[RoutedSession]:
         return iter(list(self._by_robot.values()))
@@ -134,20 +144,49 @@ class Sessions:
         """How many sessions each replica's incarnation holds."""
         return Counter({replica: len(there) for replica, there in self._by_replica.items()})
 
+    def silent(self, since_ns: int) -> list[RoutedSession]:
+        """Those whose robots were not heard of after `since_ns`."""
+        found = []
+        for session in self._by_silence.values():
+            if session.seen_ns > since_ns:
+                break
+            found.append(session)
+        return found
+
+    def awaiting(self) -> list[RoutedSession]:
+        """Those whose replica has not accepted them yet, or has a request to answer or to get."""
+        self._awaiting = {k: s for k, s in self._awaiting.items() if s.awaits}
+        return list(self._awaiting.values())
+
+    def heard(self, session: RoutedSession, now_ns: int) -> None:
+        """The robot of `session` sent a message."""
+        session.seen_ns = now_ns
+        session.reachable = True
+        self._by_silence.move_to_end(session.robot)
+
+    def ask(self, session: RoutedSession, request: Outstanding) -> None:
+        """`session` awaits the answer to `request`, in place of any other."""
+        session.request = request
+        self._awaiting[session.robot] = session
+
     def place(self, session: RoutedSession, replica: Replica, now_ns: int) -> None:
         """Let `session` begin at `replica`; a new one's caller has removed the one that it
         replaces."""
         if self._by_robot.get(session.robot) is session:
             self._leave(session)
+        else:
+            self._by_silence[session.robot] = session
         self._by_robot[session.robot] = session
         session.assign(replica, now_ns)
         self._by_replica.setdefault(session.replica, {})[session.robot] = session
+        self._awaiting[session.robot] = session
 
     def remove(self, session: RoutedSession) -> bool:
         """Remove `session`; False when another one has taken its place, which stays."""
         if self._by_robot.get(session.robot) is not session:
             return False
-        del self._by_robot[session.robot]
+        del self._by_robot[session.robot], self._by_silence[session.robot]
+        self._awaiting.pop(session.robot, None)
         self._leave(session)
         return True
 
