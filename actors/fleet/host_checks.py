@@ -61,11 +61,13 @@ def _brokers(fleet: FleetFile) -> Iterator[Fault]:
 def _broker(fleet: FleetFile) -> Iterator[Fault]:
     """Where the broker listens, and which peers it then admits."""
     broker = fleet.broker
-    for key in ("replica_lost_after_s", "robot_lost_after_s"):
-        if getattr(broker, key) < 2 * broker.heartbeat_s:
+    # A robot whose requests are answered sends every third heartbeat (`BeatSchedule`).
+    for key, beats, words in (("replica_lost", 2, "two"), ("robot_lost", 4, "four")):
+        lost_after_s = getattr(broker, f"{key}_after_s")
+        if lost_after_s < beats * broker.heartbeat_s:
             yield Fault(
-                f"$.broker.{key}",
-                f"{getattr(broker, key):g} s is less than two heartbeats "
+                f"$.broker.{key}_after_s",
+                f"{lost_after_s:g} s is less than {words} heartbeats "
                 f"({broker.heartbeat_s:g} s): a single late one would count as lost",
                 remedy=f"use {4 * broker.heartbeat_s:g}",
             )

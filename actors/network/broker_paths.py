@@ -18,6 +18,7 @@ from ...transport.poll import Poll, Source
 from ..runtime.configs import NetworkConfig
 from ..runtime.key_files import KeyFiles
 from ..runtime.own_keys import OwnKeys
+from .beat_schedule import BeatSchedule
 from .broker_route import BrokerRoute
 
 SILENT_NS = 2_000_000_000
@@ -51,6 +52,7 @@ class BrokerPaths:
         ]
         self.route = BrokerRoute(len(self.connections), round(config.heartbeat_s * 1e9))
         self.several = len(self.connections) > 1
+        self._beats = BeatSchedule(round(config.heartbeat_s * 1e9))
         self.bytes_out = 0
         self._opened: dict[int, int] = {}
         """The epoch of the session that each broker may hold."""
@@ -74,9 +76,9 @@ class BrokerPaths:
         """Whether the present broker may soon have to be left, because it owes an answer."""
         return self.several and self.route.waits
 
-    def probe_due(self, now_ns: int) -> bool:
-        """Whether all brokers are to be sent a heartbeat before the regular one."""
-        return self.several and self.route.probe_due(now_ns)
+    def beat_due(self, state: str, now_ns: int) -> bool:
+        """Whether all brokers are to be sent a heartbeat now; the robot is in `state`."""
+        return self._beats.due(state, now_ns) or (self.several and self.route.probe_due(now_ns))
 
     def watch(self, poll: Poll) -> None:
         """Wake `poll` for messages, and for changes of the connections."""
@@ -118,12 +120,20 @@ class BrokerPaths:
         self._opened[k] = epoch
         return self.send(frames, k)
 
+    def asked(self, now_ns: int) -> None:
+        """A request was sent to the present broker."""
+        # Of several brokers all are sent heartbeats, so that those that answer are known.
+        if not self.several:
+            self._beats.asked(now_ns)
+
     def ended(self) -> None:
         """The present broker has ended or refused the session."""
         self._opened.pop(self.route.current, None)
 
     def heard(self, broker: int, header: Header, now_ns: int) -> None:
         """A message of `broker` arrived."""
+        if header.kind in (Kind.REPLY, Kind.ERROR):
+            self._beats.answered()
         answered = header.kind is Kind.HEARTBEAT
         self.route.heard(broker, now_ns, header.token if answered else 0)
         round_trip_ns = self.route.paths[broker].longest_round_trip_ns
@@ -133,8 +143,10 @@ class BrokerPaths:
             del self._closed_ns[broker]
             self._opened.pop(broker, None)
 
-    def beat(self, claim: Header, beat: Heartbeat, now_ns: int) -> None:
-        """Send a heartbeat to every broker; `claim` is the header to the present one."""
+    def beat(self, state: str, claim: Header, beat: Heartbeat, now_ns: int) -> None:
+        """Send a heartbeat to every broker; `claim` is the header to the present one, `state` the
+        robot's."""
+        self._beats.beaten(state, now_ns)
         for k in range(len(self.connections)):
             self.beat_one(k, claim, beat, now_ns)
 

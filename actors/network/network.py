@@ -117,7 +117,7 @@ class NetworkActor(Actor):
         self._brokers.watch(poll)
         self._direct.watch(poll)
         tick_ns = time.monotonic_ns()
-        self._broker_beat_ns = self._control_beat_ns = self._report_ns = tick_ns
+        self._control_beat_ns = self._report_ns = tick_ns
         while not self.stopping:
             tick_ms = _WAITING_MS if self._impatient else _TICK_MS
             ready = poll.wait(tick_ms)
@@ -151,9 +151,9 @@ class NetworkActor(Actor):
         if silent is not None:
             self.log.warning("session lost: %s", silent.message)
             self._send_lost(silent.message)
-        if now_ns >= self._broker_beat_ns or self._brokers.probe_due(now_ns):
-            self._brokers.beat(*self._heartbeat(now_ns), now_ns)
-            self._broker_beat_ns = now_ns + round(self.config.heartbeat_s * 1e9)
+        state = self._state(now_ns)
+        if self._brokers.beat_due(state, now_ns):
+            self._brokers.beat(state, *self._heartbeat(now_ns), now_ns)
         if now_ns >= self._control_beat_ns:
             beat = Heartbeat(progress=self.board.turns)
             about = Header(Kind.HEARTBEAT, epoch=self._relay.epoch)
@@ -265,6 +265,11 @@ class NetworkActor(Actor):
             words = self._brokers.reason or "the broker takes no message"
             refusal = Reject(reason="unreachable", message=words, retry_after_s=UNREACHABLE_RETRY_S)
             self._control.reply(self._control.identity, message.header, refusal)
+
+    def _state(self, now_ns: int) -> str:
+        """What the broker is to know soon: the robot's state, and which stops it has been told."""
+        vitals = self._vitals.current(now_ns)
+        return f"{vitals.state if vitals else ''} {self._stops.digest}"
 
     def _heartbeat(self, now_ns: int) -> tuple[Header, Heartbeat]:
         """The heartbeat to send now, in every phase: its answer shows that a broker is there."""

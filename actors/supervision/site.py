@@ -17,9 +17,10 @@ from typing import Any
 from ...transport.stop_bodies import STOPPED
 from . import health
 
-SILENT_S = 1.0
+SILENT_S = 2.0
 """A robot from which the broker has received nothing for longer than this is shown as silent, and
-so are the actors of a host whose robots and replicas are."""
+so are the actors of a host whose robots and replicas are. A robot whose requests are answered
+reports them every 1.5 s (`BeatSchedule`)."""
 
 Row = Mapping[str, Any]
 

@@ -17,6 +17,7 @@ from ...actors.control.plan_memory import PlanMemory, Word
 from ...actors.control.policy_client import PolicyClient, opening
 from ...actors.control.request_cycle import RequestCycle
 from ...actors.control.tick_log import TickLog
+from ...actors.network.beat_schedule import BeatSchedule
 from ...actors.network.opening import completed
 from ...actors.runtime.configs import NetworkConfig
 from ...robot.base import RobotSpec
@@ -30,8 +31,6 @@ from .request_path import ROBOT, TASK
 FPS = 30.0
 CHUNK_STEPS = 50
 SERVICE = "bench"
-BEAT_NS = 500_000_000
-"""As often as network actors send heartbeats."""
 _LOG_BYTES = 8 << 10
 
 
@@ -44,8 +43,8 @@ class RobotConfig(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DirectClient(PolicyClient):
-    """Control's client, and what its network actor adds to it, at the broker itself. `sent` counts
-    its messages."""
+    """Control's client, and what its network actor adds to it, at the broker itself. Call `tick` in
+    every tick. `sent` counts its messages."""
 
     def __init__(
         self, context: sockets.Context, config: ControlConfig, network: NetworkConfig
@@ -55,7 +54,9 @@ class DirectClient(PolicyClient):
             context, config.endpoint, f"{config.robot}:1", hwm=sockets.LOCAL_HWM
         )
         self._control, self._network = config, network
-        self._beat_ns = self._epoch = 0
+        self._beats = BeatSchedule(round(network.heartbeat_s * 1e9))
+        self._beat: tuple[int, Vitals] | None = None
+        self._epoch = 0
         self.sent = 0
         self.now_ns = 0
 
@@ -66,15 +67,26 @@ class DirectClient(PolicyClient):
         return self._send(Header(Kind.OPEN, epoch=epoch), body)
 
     def beat(self, epoch: int, progress: int, vitals: Vitals) -> bool:
-        if self.now_ns - self._beat_ns < BEAT_NS:
-            return True
-        self._beat_ns = self.now_ns
-        # As a network actor: it claims the session from the handshake on, not from its answer.
-        return super().beat(self._epoch, progress, vitals)
+        # A network actor sends it on when one is due.
+        self._beat = progress, vitals
+        return True
+
+    def tick(self, now_ns: int) -> None:
+        """Send the heartbeat that is due."""
+        if self._beat is not None and self._beats.due(self._beat[1].state, now_ns):
+            self._beats.beaten(self._beat[1].state, now_ns)
+            # It claims the session from the handshake on, not from its answer.
+            super().beat(self._epoch, *self._beat)
+
+    def answered(self) -> None:
+        """The broker answered a request."""
+        self._beats.answered()
 
     def _send(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> bool:
         gone = sockets.send(self.socket, messages.encode(header, body, blobs or ()))
         self.sent += gone
+        if header.kind is Kind.REQUEST:
+            self._beats.asked(self.now_ns)
         return gone
 
     def _receive(self) -> list[Buffer] | None:
@@ -158,6 +170,7 @@ class FleetRobot:
             self.stalled += 1
         if request is not None and self._conversation.ask(request, self._state, now_ns):
             self._asked_ns = now_ns
+        self._client.tick(now_ns)
         self._step += 1
         self._words[Word.TICKS] += 1
 
@@ -168,6 +181,7 @@ class FleetRobot:
             if self._conversation.receive(self._step, now_ns):
                 self.latencies_ms.append((now_ns - self._asked_ns) / 1e6)
                 waited = False
+                self._client.answered()
         if waited and self._buffer.outstanding is None:
             self.failed += 1
 

@@ -171,6 +171,10 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.broker.replica_lost_after_s", "2 s is less than two heartbeats", "use 6"],
         ),
         (
+            lambda f: f.update(broker={"robot_lost_after_s": 1.9}),
+            ["$.broker.robot_lost_after_s", "1.9 s is less than four heartbeats", "use 2"],
+        ),
+        (
             lambda f: f["services"]["pick"].update(replicas=100_000),
             ["$.services.pick.replicas", "found 100000", "1 to 64"],
         ),

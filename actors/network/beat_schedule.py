@@ -1,0 +1,49 @@
+"""`BeatSchedule`: when a robot's next heartbeat to its broker is due. Pure.
+
+A request and its answer show what a heartbeat and its answer show: that both ends live. While they
+follow each other, a heartbeat only brings the vitals, and goes out at a third of the rate. At a
+broker with hundreds of robots heartbeats are most of the messages.
+"""
+
+from __future__ import annotations
+
+QUIET_BEATS = 2
+"""For so many heartbeats' time after a request that was answered none is needed. The broker hears
+of its robot as often as that."""
+MOST_BEATS = 3
+"""So many heartbeats' time after the last one the next is due in any case."""
+
+
+class BeatSchedule:
+    """That of one robot at one broker; instants are monotonic ns."""
+
+    def __init__(self, heartbeat_ns: int) -> None:
+        self._heartbeat_ns = heartbeat_ns
+        self._beaten_ns: int | None = None
+        self._asked_ns: int | None = None
+        self._waits = False
+        self._state = ""
+
+    def asked(self, now_ns: int) -> None:
+        """A request was sent to the broker."""
+        self._asked_ns, self._waits = now_ns, True
+
+    def answered(self) -> None:
+        """The broker answered the request."""
+        self._waits = False
+
+    def beaten(self, state: str, now_ns: int) -> None:
+        """A heartbeat was sent, by which the robot is in `state`."""
+        self._beaten_ns, self._state = now_ns, state
+
+    def due(self, state: str, now_ns: int) -> bool:
+        """Whether a heartbeat is to be sent now. The robot is in `state`: a new one is reported as
+        soon as without requests, and a request that is not answered is asked about as soon."""
+        if self._beaten_ns is None:
+            return True
+        since_ns = now_ns - self._beaten_ns
+        if since_ns < self._heartbeat_ns or self._asked_ns is None:
+            return since_ns >= self._heartbeat_ns
+        quiet_ns = self._heartbeat_ns * (1 if self._waits else QUIET_BEATS)
+        is_quiet = now_ns - self._asked_ns < quiet_ns and state == self._state
+        return not is_quiet or since_ns >= MOST_BEATS * self._heartbeat_ns

@@ -1,0 +1,88 @@
+"""How often a robot sends heartbeats: as often as it must, and seldom while its requests are
+answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.actors.network.beat_schedule import MOST_BEATS, QUIET_BEATS, BeatSchedule
+
+BEAT = 10
+"""Ticks between two heartbeats of a robot that sends nothing else."""
+EVENTS = st.lists(
+    st.tuples(st.integers(0, 3 * BEAT), st.sampled_from(["ask", "answer", "STALLED", "STREAMING"])),
+    max_size=30,
+)
+
+
+@dataclass
+class Robot:
+    """A robot that asks its schedule in every tick."""
+
+    schedule: BeatSchedule = field(default_factory=lambda: BeatSchedule(BEAT))
+    now: int = 0
+    state: str = "STREAMING"
+    beats: list[tuple[int, str]] = field(default_factory=list)
+    asked: int | None = None
+    answered: bool = True
+
+    def tick(self) -> None:
+        self.now += 1
+        if self.schedule.due(self.state, self.now):
+            self.schedule.beaten(self.state, self.now)
+            self.beats.append((self.now, self.state))
+
+    def does(self, what: str) -> None:
+        if what == "ask":
+            self.schedule.asked(self.now)
+            self.asked, self.answered = self.now, False
+        elif what == "answer":
+            self.schedule.answered()
+            self.answered = True
+        else:
+            self.state = what
+
+
+@given(EVENTS)
+def test_a_robot_is_heard_of_every_second_heartbeat_and_asks_about_a_late_answer(
+    events: list[tuple[int, str]],
+) -> None:
+    """Never sooner than a heartbeat after the last nor later than three; a new state at once."""
+    robot = Robot()
+    for pause, what in events:
+        for _ in range(pause):
+            robot.tick()
+            last, told = robot.beats[-1]
+            spoke = max(last, robot.asked if robot.asked is not None else last)
+            assert robot.now - spoke < QUIET_BEATS * BEAT, "the broker hears of it"
+            assert robot.now - last < MOST_BEATS * BEAT, "its vitals are current"
+            if robot.now - last >= BEAT:
+                assert told == robot.state, "its state is known"
+                assert robot.answered or robot.now - (robot.asked or 0) < BEAT, "it asks"
+        robot.does(what)
+    times = [at for at, _ in robot.beats]
+    assert all(later - sooner >= BEAT for sooner, later in pairwise(times))
+
+
+def test_a_robot_that_asks_nothing_sends_every_heartbeat() -> None:
+    """So does one whose requests go straight to the replica."""
+    robot = Robot()
+    for _ in range(10 * BEAT):
+        robot.tick()
+    assert len(robot.beats) == 10
+
+
+def test_a_robot_whose_requests_are_answered_sends_a_third_of_the_heartbeats() -> None:
+    """Its requests come in less than two heartbeats' time, each answered two ticks later."""
+    robot = Robot()
+    for k in range(30 * BEAT):
+        if k % 18 == 0:
+            robot.does("ask")
+        elif k % 18 == 2:
+            robot.does("answer")
+        robot.tick()
+    assert len(robot.beats) == 10
