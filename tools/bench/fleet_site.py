@@ -64,11 +64,17 @@ class UsedIdle(msgspec.Struct, frozen=True):
 
 
 class Site:
-    """One broker and `replicas` replicas of a policy whose batch takes `service_s`, whatever its
-    size up to `batch`."""
+    """One broker, of the kind `broker`, and `replicas` replicas of a policy whose batch takes
+    `service_s`, whatever its size up to `batch`."""
 
     def __init__(
-        self, directory: Path, replicas: int, batch: int, service_s: float, robots: int
+        self,
+        directory: Path,
+        replicas: int,
+        batch: int,
+        service_s: float,
+        robots: int,
+        broker: str = "broker",
     ) -> None:
         directory.mkdir()
         place = directory / "checkpoint"
@@ -78,10 +84,8 @@ class Site:
         self._started = started = Started(directory)
         with ExitStack() as opened:
             opened.callback(started.close)
-            broker = started.start(
-                "broker", "broker", BrokerConfig(front=self.front, back=back), {}
-            )
-            self._pid = broker.pid
+            routes = BrokerConfig(front=self.front, back=back)
+            self._pid = started.start(broker, "broker", routes, {}).pid
             for k, name in enumerate(self._replicas):
                 config = InferenceConfig(
                     service=SERVICE,
