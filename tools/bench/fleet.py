@@ -18,7 +18,10 @@ heartbeat) and what it sent for it; what the broker uses with its replicas and n
 first and taken off. `wakes_message` is how often its loop turned for it: near 1 where messages come
 alone, and less where several have come whenever it looks. Of three fleets or more the report says
 what a wake-up and what a message costs (`cost`): these are to be constant, not `us_message`, which
-is both. `ms_request` is all of its CPU time, nothing taken off, by request. `fairness`
+is both. `ms_request` is all of its CPU time, nothing taken off, by request. The `floor` of both is
+what a broker uses in the same place that decides nothing (`bare_broker.py`: it receives, reads one
+byte of each header, and sends), for half as long; `us_header` is what reading a header takes beside
+that, `kb_robot` the broker's private memory by robot. `fairness`
 is the slowest robot's p99 over the fastest's, and judged where each robot has 20 requests at least:
 of few requests it measures chance; `starved` counts robots without a chunk. The load
 measures itself: `late` is the p99 of its own ticks' lateness in ms, `cores` what it used; where it
@@ -37,8 +40,10 @@ from typing import Any
 
 import numpy as np
 
+from ...transport.header import Header, Kind
 from . import figures
-from .fleet_cost import cost_of
+from .bare_broker import BareBroker
+from .fleet_cost import cost_of, memory_of
 from .fleet_load import DT_NS, LoadReport, load_of
 from .fleet_report import aims, plot, text
 from .fleet_robot import CHUNK_STEPS, FPS, RobotConfig
@@ -94,6 +99,8 @@ def main() -> int:
         "machine": about,
         "rows": rows,
         "cost": cost_of(rows),
+        "us_header": header_us(),
+        "kb_robot": memory_of(rows),
         "aims": aims(rows),
     }
     if options.plot is not None:
@@ -103,17 +110,33 @@ def main() -> int:
 
 
 def measure(robots: int, options: argparse.Namespace) -> dict[str, Any]:
-    """One row: a site of its own, with so many robots."""
+    """One row: a site of its own, with so many robots, and the floor of its broker's cost."""
+    row = _measured(robots, options, "broker", options.seconds)
+    floor = _measured(robots, options, BareBroker.kind, options.seconds / 2)
+    return row | {f"floor_{key}": floor[key] for key in ("us_message", "ms_request")}
+
+
+def header_us() -> float:
+    """What reading a message's header takes: the least of several turns, as others may work."""
+    packed, n = Header(Kind.REQUEST, seq=1, epoch=1).pack(), 2000
+    once = figures.timed(lambda: [Header.unpack(packed) for _ in range(n)])
+    return round(min(once() for _ in range(10)) * 1e3 / n, 2)
+
+
+def _measured(
+    robots: int, options: argparse.Namespace, broker: str, seconds: float
+) -> dict[str, Any]:
     processes = min(options.processes, robots)
     service_s = options.service_ms / 1e3
     with (
         load_of(processes) as load,  # forked before there is anything to inherit
         tempfile.TemporaryDirectory(prefix="hf-") as directory,
     ):
-        site = Site(Path(directory) / "s", options.replicas, options.batch, service_s, robots)
+        place = Path(directory) / "s"
+        site = Site(place, options.replicas, options.batch, service_s, robots, broker)
         try:
             before = site.used()
-            time.sleep(min(3.0, options.seconds / 2))
+            time.sleep(min(3.0, seconds / 2))
             idle = site.used()
             every_s = interval_s(robots, options.requests_per_s)
             load.join(
@@ -126,7 +149,7 @@ def measure(robots: int, options: argparse.Namespace) -> dict[str, Any]:
             )
             time.sleep(max(_REPORTS_S, 2 * every_s))  # the first chunks come in a crowd
             began = site.used()
-            load.begin(round((began.at_s + options.seconds) * 1e9))
+            load.begin(round((began.at_s + seconds) * 1e9))
             reports = load.reports()
             ended = site.used()
         finally:

@@ -1,4 +1,4 @@
-"""What the broker's CPU time is made of, found from fleets of several sizes: pure.
+"""What the broker's CPU time and memory are made of, found from fleets of several sizes: pure.
 
 A broker that is woken for each message pays for the wake-up too (the poll, both threads' switches,
 cold caches), one that finds several at once pays once for all of them. Few robots send rarely, so
@@ -42,3 +42,11 @@ def cost_of(rows: Sequence[dict[str, Any]]) -> dict[str, float] | None:
         "us_each": round(us_each, 1),
         "off": round(float(max(ratios) / min(ratios)), 3),
     }
+
+
+def memory_of(rows: Sequence[dict[str, Any]]) -> float | None:
+    """The broker's private memory by robot, in kB, between the smallest and the largest fleet; None
+    for fleets of one size."""
+    least, most = (pick(rows, key=lambda row: int(row["robots"])) for pick in (min, max))
+    robots = most["robots"] - least["robots"]
+    return round((most["broker_mb"] - least["broker_mb"]) / robots * 1e3, 1) if robots else None

@@ -21,13 +21,13 @@ def aims(rows: list[Row]) -> list[dict[str, Any]]:
     """Each aim, what was found, and whether it is met; those that no row is about are left out."""
     found: list[dict[str, Any]] = []
 
-    def judge(about: str, value: float, most: float) -> None:
-        found.append({"aim": about, "found": value, "most": most, "met": value <= most})
+    def judge(about: str, value: float, most: float, floor: float | None = None) -> None:
+        met = value <= most
+        found.append({"aim": about, "found": value, "most": most, "met": met, "floor": floor})
 
-    costs = [row["us_message"] for row in rows if row["us_message"] > 0]
-    if len(costs) > 1:
-        ratio = round(max(costs) / min(costs), 3)
-        judge("broker CPU per message, wake-ups in it, most over least", ratio, SPREAD)
+    if (ratio := _spread(rows, "us_message")) is not None:
+        about = "broker CPU per message, wake-ups in it, most over least"
+        judge(about, ratio, SPREAD, _spread(rows, "floor_us_message"))
     if (cost := cost_of(rows)) is not None:
         judge(
             "broker CPU over its wake-ups' and messages' cost, most over least", cost["off"], SPREAD
@@ -46,8 +46,15 @@ def aims(rows: list[Row]) -> list[dict[str, Any]]:
         f"broker CPU per request with {largest['robots']} robots, ms",
         largest["ms_request"],
         MS_REQUEST,
+        largest.get("floor_ms_request"),
     )
     return found
+
+
+def _spread(rows: list[Row], key: str) -> float | None:
+    """The most over the least of what is known and above 0."""
+    values = [row[key] for row in rows if row.get(key, 0) > 0]
+    return round(max(values) / min(values), 3) if len(values) > 1 else None
 
 
 _COLUMNS = (
@@ -60,8 +67,10 @@ _COLUMNS = (
     ("load", "load", "{:.2f}"),
     ("batch", "batch", "{:.1f}"),
     ("µs/message", "us_message", "{:.1f}"),
+    ("floor", "floor_us_message", "{:.1f}"),
     ("wakes/message", "wakes_message", "{:.2f}"),
     ("ms/request", "ms_request", "{:.3f}"),
+    ("floor", "floor_ms_request", "{:.3f}"),
     ("broker cpu", "broker_cpu", "{:.3f}"),
     ("idle", "idle_cpu", "{:.3f}"),
     ("MB", "broker_mb", "{:.0f}"),
@@ -86,8 +95,13 @@ def text(report: dict[str, Any]) -> str:
             f"broker: {idle:.3f} of a core without robots, and with them {cost['us_wake']:.0f} µs "
             f"a wake-up and {cost['us_each']:.0f} µs a message"
         )
+    lines.append(f"reading a header: {report['us_header']:g} µs")
+    if report["kb_robot"] is not None:
+        lines.append(f"broker: {report['kb_robot']:g} kB of private memory a robot")
     for aim in report["aims"]:
         outcome = "met" if aim["met"] else "missed"
+        if aim["floor"] is not None:
+            outcome += f" (a broker that decides nothing: {aim['floor']:g})"
         lines.append(f"{aim['aim']}: {aim['found']:g}, aim {aim['most']:g}: {outcome}")
     lines.append(", ".join(f"{key} {value}" for key, value in report["machine"].items()))
     return "\n".join(lines)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.tests.tools.bench.reports import report_of
-from holdfast.tools.bench.fleet import interval_s, row_of
-from holdfast.tools.bench.fleet_cost import cost_of
+from holdfast.tools.bench.fleet import header_us, interval_s, row_of
+from holdfast.tools.bench.fleet_cost import cost_of, memory_of
 from holdfast.tools.bench.fleet_load import LoadReport
 from holdfast.tools.bench.fleet_report import aims, plot, text
 from holdfast.tools.bench.fleet_site import Used, UsedIdle
@@ -154,6 +154,21 @@ def test_the_report_says_what_a_wake_up_and_a_message_cost() -> None:
     assert not met["broker CPU per message, wake-ups in it, most over least"]
 
 
+def test_the_report_says_how_far_from_the_floor_the_broker_is() -> None:
+    """Beside each aim that a broker that decides nothing may miss too."""
+    rows = [
+        {**row(load([10.0], [12.0])), "robots": robots, "us_message": us, "broker_mb": mb}
+        | {"floor_us_message": us / 2, "floor_ms_request": 0.2}
+        for robots, us, mb in ((1, 200.0, 20.0), (101, 100.0, 25.0))
+    ]
+    report = reported(rows[0]) | {"rows": rows, "aims": aims(rows), "kb_robot": memory_of(rows)}
+    said = text(report)
+    assert "most over least: 2, aim 1.2: missed (a broker that decides nothing: 2)" in said
+    assert "aim 0.15: missed (a broker that decides nothing: 0.2)" in said
+    assert "50 kB of private memory a robot" in said and "reading a header: 1.5 µs" in said
+    assert memory_of(rows[:1]) is None and header_us() > 0
+
+
 def test_the_report_is_drawn(tmp_path: Path) -> None:
     """With one row or several."""
     pytest.importorskip("matplotlib")
@@ -167,6 +182,8 @@ def reported(found: dict[str, Any]) -> dict[str, Any]:
         "machine": {"cpus": 2},
         "rows": [found],
         "cost": None,
+        "us_header": 1.5,
+        "kb_robot": None,
         "aims": aims([found]),
     }
 
@@ -180,3 +197,4 @@ def test_robots_of_two_processes_are_served_by_a_real_broker() -> None:
     assert found["n"] > 0 and 20 <= found["p50"] <= found["p99"] <= found["max"]
     assert found["messages"] > found["n"] and found["ms_request"] > 0
     assert found["broker_mb"] > 1 and found["replica_mb"] > 1
+    assert found["floor_us_message"] > 0 and found["floor_ms_request"] > 0
