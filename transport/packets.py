@@ -52,7 +52,7 @@ _RECEIVED = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 
 
-class PeerGoneError(Exception):
+class _PeerGoneError(Exception):
     """The other end of a connection is closed."""
 
 
@@ -104,7 +104,7 @@ class PacketClient:
         assert self._socket is not None, "connected above"
         try:
             return _send(self._socket, frames, self._files)
-        except PeerGoneError:
+        except _PeerGoneError:
             self.close()
             return False
 
@@ -114,7 +114,7 @@ class PacketClient:
             return None
         try:
             packet = _receive(self._socket, self._buffer, self._limits)
-        except PeerGoneError:
+        except _PeerGoneError:
             self.close()
             return None
         return packet
@@ -172,7 +172,7 @@ class PacketServer:
                 self._introduce(fd, peer)
                 return None
             frames = _receive(peer, self._buffer, self._limits)
-        except PeerGoneError:
+        except _PeerGoneError:
             self._drop(fd)
             return None
         return None if frames is None else (identity, frames)
@@ -184,7 +184,7 @@ class PacketServer:
             return False
         try:
             return _send(peer, frames, self._files[peer.fileno()])
-        except PeerGoneError:
+        except _PeerGoneError:
             self._drop(peer.fileno())
             return False
 
@@ -215,13 +215,13 @@ class PacketServer:
         except BlockingIOError:
             return
         except OSError as error:
-            raise PeerGoneError from error
+            raise _PeerGoneError from error
         if not identity:
-            raise PeerGoneError
+            raise _PeerGoneError
         other = self._named.get(identity)
         if other is not None:
             if not self._handover and not _ended(other):
-                raise PeerGoneError
+                raise _PeerGoneError
             self._drop(other.fileno())
         self._identities[fd], self._named[identity] = identity, peer
 
@@ -294,7 +294,7 @@ def _send(peer: socket.socket, frames: Sequence[Buffer], files: _Files) -> bool:
             peer.sendmsg((head, _NUMBER.pack(number)), [rights], _NOW)
     except OSError as error:
         if error.errno in _GONE:
-            raise PeerGoneError from error
+            raise _PeerGoneError from error
         return False
     return True
 
@@ -307,9 +307,9 @@ def _receive(peer: socket.socket, buffer: bytearray, limits: Limits) -> list[Buf
     except ConnectionResetError:  # said once, before what the peer had sent
         return _receive(peer, buffer, limits)
     except OSError as error:
-        raise PeerGoneError from error
+        raise _PeerGoneError from error
     if not size:
-        raise PeerGoneError
+        raise _PeerGoneError
     packet = memoryview(buffer)[:size]
     if not ancillary and not flags & _CUT:
         return _frames(packet, None, limits)
