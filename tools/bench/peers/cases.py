@@ -49,7 +49,8 @@ NOTES = (
         "Processes: those that a request passes, the caller's included. Ours are control, the "
         "robot's network actor and the replica, which takes the requests of its own host straight; "
         "over TCP, as between hosts, the broker is the fourth. Raw through sockets is the way of a "
-        "robot that shares no memory with the replica of its host, over a Unix socket; "
-        "GR00T's protocol goes over loopback TCP, Zenoh's query through its router."
+        "robot that has no outbox which the replica of its host maps: a Unix socket, by which a "
+        "file in memory with the pictures is passed. GR00T's protocol goes over loopback TCP, "
+        "Zenoh's query through its router."
     ),
 )
