@@ -17,7 +17,9 @@ def other_content(root: Path) -> str:
         return f"{root} is a file, expected a folder"
     other = [path.name for path in root.iterdir() if path.name != STAGING]
     # `meta` without info.json is what a kill before the first commit may leave.
-    if other and (other != ["meta"] or any((root / "meta").iterdir())):
+    foreign = other and (other != ["meta"] or any((root / "meta").iterdir()))
+    # Another process may have made the dataset since the first look.
+    if foreign and not (root / INFO).exists():
         return f"{root} holds {', '.join(sorted(other)[:3])}, but no {INFO}: it is no dataset"
     return ""
 

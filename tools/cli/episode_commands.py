@@ -88,24 +88,33 @@ def wait(
 ) -> None:
     """Return once the robots' strategies have recorded all their episodes.
 
-    For scripts. Exit status 1 where that takes longer than --timeout."""
+    For scripts. Exit status 1 where that takes longer than --timeout, or a recorder has failed and
+    is not started again by itself."""
     path = reach(fleet)
     deadline_s = time.monotonic() + (float("inf") if timeout_s is None else timeout_s)
     while True:
         missing = [report for report in _recorders(path, robots or ()) if not report["done"]]
         if not missing:
             return
+        failed = [each for each in missing if each["state"] == "FAILED"]
+        if failed:
+            fail("\n".join(f"{e['robot']}/recorder is FAILED: {e['reason']}" for e in failed), 1)
         if time.monotonic() > deadline_s:
             fail("\n".join(f"{each['robot']}: {each['strategy']}" for each in missing), status=1)
         time.sleep(_LOOK_S)
 
 
 def _recorders(path: Path, robots: Sequence[str]) -> list[dict[str, Any]]:
-    """What the recorders of `robots` report, each with its `robot`; without names, those that have
-    a last episode. Ends the command where there are none."""
+    """What the recorders of `robots` report, each with its `robot` and the actor's `state` and
+    `reason`; without names, those that have a last episode. Ends the command where there are
+    none."""
     actors = ask(path, do="status")["status"]["actors"]
     found = {
-        str(actor["name"]).partition("/")[0]: _begun(actor["report"])
+        str(actor["name"]).partition("/")[0]: {
+            **_begun(actor["report"]),
+            "state": actor["state"],
+            "reason": actor["reason"],
+        }
         for actor in actors
         if actor["kind"] == "recorder"
     }

@@ -13,7 +13,13 @@ from holdfast.tools.cli import episode_commands
 def status(**reports: dict[str, Any] | None) -> dict[str, Any]:
     """What a fleet answers whose robots' recorders report so."""
     actors = [
-        {"name": f"{robot}/recorder", "kind": "recorder", "report": report}
+        {
+            "name": f"{robot}/recorder",
+            "kind": "recorder",
+            "report": report,
+            "state": "READY",
+            "reason": "",
+        }
         for robot, report in reports.items()
     ]
     return {"status": {"actors": [{"name": "broker", "kind": "broker", "report": None}, *actors]}}
@@ -56,6 +62,19 @@ def test_what_takes_too_long_is_said_with_exit_status_1(
         episode_commands.wait(timeout_s=0.0)
     assert caught.value.code == 1
     assert capsys.readouterr().err == "r1: records\n"
+
+
+def test_a_recorder_that_has_failed_ends_the_wait_with_its_reason(
+    answers: list[dict[str, Any]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit status 1, though the other robot's strategy goes on."""
+    given = status(r1=None, r2=report(done=False))
+    given["status"]["actors"][1] |= {"state": "FAILED", "reason": "its disk is full"}
+    answers.append(given)
+    with pytest.raises(SystemExit) as caught:
+        episode_commands.wait()
+    assert caught.value.code == 1
+    assert capsys.readouterr().err == "r1/recorder is FAILED: its disk is full\n"
 
 
 @pytest.mark.parametrize(
