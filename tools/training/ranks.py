@@ -92,12 +92,15 @@ class Ranks:
         if self.count == 1:
             return
         from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
+        from torch.distributed.fsdp import fully_shard, register_fsdp_forward_method
 
         mesh = init_device_mesh(device.type, (self.count,))
         for block in module.modules():
             if isinstance(block, Block | GemmaBlock | VisionBlock):
                 fully_shard(block, mesh=mesh)
+            if isinstance(block, GemmaBlock):
+                # Weights are gathered for `forward` alone, unless another method is named.
+                register_fsdp_forward_method(block, "own")
         empty = {parameter for parameter in module.parameters() if not parameter.numel()}
         fully_shard(module, mesh=mesh, ignored_params=empty)
 

@@ -17,14 +17,14 @@ import psutil
 import pytest
 
 from holdfast.policy.checkpoint import read_config, read_weights
-from holdfast.policy.kinds import load_policy
 from holdfast.tests.robot.dataset.recordings import dataset
 from holdfast.tests.tools.training.small_trainings import SMALL_KEYS
 from holdfast.tests.waiting import wait_until
+from holdfast.tools.training.training_check import served
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-MODULE = ["-m", "holdfast.tools.training", "flow"]
+MODULE = ["-m", "holdfast.tools.training"]
 ONE = [sys.executable, *MODULE]
 TWO = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *MODULE]
 
@@ -36,8 +36,18 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def arguments(root: Path, out: Path, *keys: str) -> list[str]:
-    return ["--dataset", str(root), "--out", str(out), "--device", "cpu", *SMALL_KEYS, *keys]
+KEYS = {
+    "flow": SMALL_KEYS,
+    "pi05_small": [
+        *("network.vision.pixels=16", "network.vision.layers=1", "network.language.layers=2"),
+        *("network.expert.layers=2", "steps=20", "batch=4", "chunk_size=8", "warmup_steps=2"),
+    ],
+}
+
+
+def arguments(root: Path, out: Path, *keys: str, config: str = "flow") -> list[str]:
+    where = ["--dataset", str(root), "--out", str(out), "--device", "cpu"]
+    return [config, *where, *KEYS[config], *keys]
 
 
 @contextmanager
@@ -87,11 +97,21 @@ def metrics(out: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
-def test_two_processes_train_as_one_does(root: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("config", "kind", "keys"),
+    [
+        ("flow", "flow", ("looks=3",)),
+        ("pi05_small", "pi05", ("looks=2",)),
+        ("pi05_small", "pi05", ("looks=2", "recompute=true")),
+    ],
+)
+def test_two_processes_train_as_one_does(
+    config: str, kind: str, keys: tuple[str, ...], root: Path, tmp_path: Path
+) -> None:
     """Losses, gradients and weights agree within float tolerance, and one process serves them."""
-    keys = ("steps=20", "accumulate=2", "looks=3")
+    keys = ("accumulate=2", *keys)
     for name, command in (("one", ONE), ("two", TWO)):
-        whole = [*command, *arguments(root, tmp_path / name, *keys)]
+        whole = [*command, *arguments(root, tmp_path / name, *keys, config=config)]
         done = subprocess.run(whole, capture_output=True, text=True, timeout=240, check=False)
         assert done.returncode == 0, done.stderr
     one, two = metrics(tmp_path / "one"), metrics(tmp_path / "two")
@@ -105,7 +125,7 @@ def test_two_processes_train_as_one_does(root: Path, tmp_path: Path) -> None:
     for name, value in expected.items():
         own, wanted = (each.astype(np.float32) for each in (weights[name], value))
         np.testing.assert_allclose(own, wanted, atol=2e-3, err_msg=name)
-    policy = load_policy("flow", tmp_path / "two")
+    policy = served(kind, str(tmp_path / "two"), "cpu")
     (chunk,) = policy.predict_chunk([policy.spec.example()])
     assert np.isfinite(chunk.robot).all()
 
