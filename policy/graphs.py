@@ -57,6 +57,10 @@ class GraphedFunction:
         attempt: str = "capturing",
     ) -> None:
         self._function, self._capture = function, capture
+        self.captures = capture is not None
+        """Whether shapes are captured where that succeeds. It stays after a failure, because a
+        caller pads its inputs by it: the graphs made before are for these shapes, and others would
+        round otherwise."""
         self._eager_because = eager_because
         self.of, self._attempt = of, attempt
         self._runs: dict[tuple[torch.Size, ...], Function] = {}
@@ -77,8 +81,8 @@ class GraphedFunction:
         return cls(function, CudaCapture(device))
 
     def stay_eager(self, because: str) -> None:
-        """Capture nothing from now on."""
-        self._capture, self._eager_because = None, because
+        """Capture nothing. Called before anything has run."""
+        self.captures, self._capture, self._eager_because = False, None, because
 
     def __call__(self, *inputs: Tensor) -> Tensor:
         shapes = tuple(i.shape for i in inputs)
@@ -86,11 +90,6 @@ class GraphedFunction:
         if run is None:
             run = self._runs[shapes] = self._captured(inputs) or self._function
         return run(*inputs)
-
-    @property
-    def captures(self) -> bool:
-        """Whether shapes that have not been seen are captured."""
-        return self._capture is not None
 
     @property
     def state(self) -> str:
@@ -120,7 +119,7 @@ class GraphedFunction:
             first, _, _ = str(error).partition("\n")  # the other lines are CUDA's general advice
             reason = f"{self._attempt} failed: {first or repr(error)}"
         logging.getLogger(__name__).warning("eager for batches of %d: %s", len(eager), reason)
-        self.stay_eager(reason)
+        self._capture, self._eager_because = None, reason
         return None
 
 

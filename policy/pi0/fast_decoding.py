@@ -56,6 +56,7 @@ class FastDecoder:
     text and the first of them.
 
     On a GPU, the prefix of a batch is one graph and each further word the replay of another one.
+    Both have the addresses of a cache, so that all texts have one length while `captures`.
     """
 
     def __init__(
@@ -72,11 +73,16 @@ class FastDecoder:
         device = network.words_out.weight.device
         self._before = torch.tensor(list(before), device=device)
         self._caches: dict[torch.Size, StaticCache] = {}
-        """By the shape of the texts: a graph has the addresses of its own."""
+        """By the shape of the texts; where nothing is captured, the last one's alone."""
         self._cache: StaticCache
         """That of the present batch."""
         self.begun = GraphedFunction.on(device, self.begin, graphs)
         self.scored = GraphedFunction.on(device, self.score, graphs)
+
+    @property
+    def captures(self) -> bool:
+        """Whether the prefix or the words are captured where that succeeds."""
+        return self.begun.captures or self.scored.captures
 
     @property
     def execution(self) -> str:
@@ -95,6 +101,8 @@ class FastDecoder:
         all_count = torch.ones(len(tokens), len(views), dtype=torch.bool, device=tokens.device)
         prefix = self.network.prefix(images, all_count, tokens, counts)
         if tokens.shape not in self._caches:
+            if not self.captures:
+                self._caches.clear()
             self._caches[tokens.shape] = StaticCache(prefix, len(self._before) + self._most)
         self._caches[tokens.shape].begin(prefix)
         return prefix.layers[-1][1]

@@ -87,7 +87,7 @@ class FastModel:
         """The action tokens of each sample; None for a chunk that is malformed."""
         # One more: after a text, LeRobot's model begins a second time.
         most = self._layout.prompt_tokens + 1
-        length = most if self.decoder.begun.captures else padded_length(samples, most)
+        length = most if self.decoder.captures else padded_length(samples, most)
         texts = texts_of_batch(samples, length)
         inputs = [torch.from_numpy(x).to(self.device) for x in (*views_of(samples), *texts)]
         # Not inference mode: its tensors, of which the cache is made, cannot be written elsewhere.

@@ -148,6 +148,21 @@ def test_a_graph_captured_before_a_failure_stays_in_use(caplog: pytest.LogCaptur
     )
 
 
+def test_whether_shapes_are_captured_does_not_change_by_a_failure() -> None:
+    """A caller that pads by it keeps the shapes of the graphs made before."""
+
+    def runs_out(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        if len(inputs[0]) > 1:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return Trace()(function, inputs)
+
+    function = GraphedFunction(double, runs_out)
+    for size in (1, 2, 3):
+        function(torch.ones(size))
+        assert function.captures
+    assert not GraphedFunction(double, None, "switched off").captures
+
+
 def test_a_graph_that_disagrees_with_the_eager_run_is_never_used() -> None:
     """The result is the eager one, and the state has the reason."""
 

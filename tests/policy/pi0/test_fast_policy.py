@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from holdfast.actors.inference.given_policy import GivenPolicy
 from holdfast.actors.inference.policy_runner import PolicyRunner
 from holdfast.actors.inference.user_policy import is_own
 from holdfast.errors import PolicyError
 from holdfast.policy.base import Observation
-from holdfast.policy.graphs import GraphedFunction
+from holdfast.policy.graphs import Function, GraphedFunction
 from holdfast.policy.pi0.fast_model import FastModel
 from holdfast.policy.pi0.fast_network import StaticCache
 from holdfast.policy.pi0.pi_policy import Pi0FastPolicy, Pi0Policy, PiPolicy
@@ -111,6 +112,38 @@ def test_graphs_can_hold_the_prefix_and_each_word(policy: Pi0FastPolicy, folder:
     assert not prefix.with_host | words.with_host
     assert words.replays > STEPS
     assert graphed.execution == "graphs for batches of 2"
+
+
+def test_graphs_of_words_have_the_cache_of_the_present_prefix(
+    policy: Pi0FastPolicy, folder: Path
+) -> None:
+    """Also where the prefix could not be captured: texts of any length have one cache a batch."""
+    decoder = model_of(graphed := Pi0FastPolicy(str(folder), **LIBERO)).decoder
+    words = Trace()
+
+    def fails(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        raise RuntimeError("CUDA out of memory")
+
+    decoder.begun = GraphedFunction(decoder.begin, fails)
+    decoder.scored = GraphedFunction(decoder.score, words)
+    one, other, _ = examples(policy)
+    for given in (replace(one, task="pick the red parcel " * 6), other, one):
+        [ours], [expected] = (each.predict_chunk([given]) for each in (graphed, policy))
+        np.testing.assert_allclose(ours.robot, expected.robot, atol=1e-4)
+    assert words.sizes == [1, 1] and words.replays > STEPS
+    assert graphed.execution.startswith(
+        "prefix: eager: capturing failed: CUDA out of memory; words"
+    )
+    assert len(decoder._caches) == 1
+
+
+def test_an_eager_run_keeps_one_cache(policy: Pi0FastPolicy) -> None:
+    """Whatever batches and lengths of texts came before."""
+    one, *others = examples(policy)
+    decoder = model_of(policy).decoder
+    for given in ([one], [replace(one, task="pick the red parcel " * 6)], others, [one]):
+        policy.predict_chunk(given)
+        assert len(decoder._caches) == 1
 
 
 @pytest.mark.gpu

@@ -8,10 +8,11 @@ import msgspec
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from holdfast.actors.inference.policy_runner import PolicyRunner
 from holdfast.errors import PolicyError
-from holdfast.policy.graphs import GraphedFunction
+from holdfast.policy.graphs import Function, GraphedFunction
 from holdfast.policy.pi0.architecture import Architecture
 from holdfast.policy.pi0.pi_options import PiOptions
 from holdfast.tests.policy.trace import Trace
@@ -97,6 +98,33 @@ def test_a_graph_can_hold_the_whole_network(dtype: torch.dtype, options: PiOptio
             np.testing.assert_allclose(a.robot, b.robot, rtol=2e-2, atol=2e-2)
     assert trace.sizes == [2]
     assert not trace.with_host
+
+
+def test_the_graphs_made_before_a_failed_capture_stay_in_use(policy: RandomPi) -> None:
+    """Texts keep the length for which they were made."""
+    captured, replayed = [], []
+
+    def runs_out(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        if (size := len(inputs[0])) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        captured.append(size)
+
+        def replay(*given: Tensor) -> Tensor:
+            replayed.append(len(given[0]))
+            return function(*given)
+
+        return replay
+
+    graphed = RandomPi(small("pi0"), options=FEW)
+    graphed.model.chunks = GraphedFunction(graphed.model.compute, runs_out)
+    given = [policy.spec.example(seed) for seed in range(4)]
+    for size in (1, 2, 3, 4):
+        graphed.predict_chunk(given[:size])
+    replayed.clear()
+    [chunk], [expected] = (each.predict_chunk(given[:1]) for each in (graphed, policy))
+    np.testing.assert_allclose(chunk.robot, expected.robot, rtol=1e-4, atol=1e-5)
+    assert (captured, replayed) == ([1, 2, 3], [1])
+    assert graphed.execution.startswith("graphs for batches of 1, 2, 3; else eager: ")
 
 
 @pytest.mark.gpu
