@@ -66,7 +66,7 @@ def compiled_function(
 ) -> GraphedFunction:
     """`eager` on `device`, or what `twin` makes, the same function of compiled parts: with `auto`
     where it is faster, by measurement for each batch size. Where nothing can be compiled, `auto` is
-    eager and says why; raises PolicyError for `on`."""
+    eager and says why; for `on` that is a PolicyError, here or at the first call of a shape."""
     reason = why_not(device)
     if reason and wanted == "on":
         raise PolicyError(f"compile: on: {reason}; or write `compile: auto`")
@@ -80,7 +80,8 @@ def compiled_function(
             raise PolicyError(f"compiled, a batch takes {ratio:.2f} times as long")
         return parts
 
-    return GraphedFunction(eager, capture, of="compiled", attempt="compiling")
+    required = "compile is on: write `compile: auto`, which is eager then" if wanted == "on" else ""
+    return GraphedFunction(eager, capture, of="compiled", attempt="compiling", required=required)
 
 
 def ratio_of(function: Function, other: Function, inputs: tuple[Tensor, ...]) -> float:

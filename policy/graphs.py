@@ -13,9 +13,10 @@ those of a replay elsewhere. Its advantage, fused kernels, is small beside the s
 Guaranteed: each shape is decided finally at its first call, before that call returns, so that the
 same inputs give the same bytes from the first call on; a graph is used only after its first replay
 agreed with the eager run; after a failed capture all further shapes stay eager, and the reason is
-logged once. Not guaranteed: that the GPU is usable after a failed capture (an error of CUDA itself
-may prevent that): then the eager run fails too, and `graphs: off` avoids the attempt. The number of
-shapes is not bounded; each keeps buffers.
+logged once; a shape for which a graph is not worth it stays eager alone. Not guaranteed: that the
+GPU is usable after a failed capture (an error of CUDA itself may prevent that): then the eager run
+fails too, and `graphs: off` avoids the attempt. The number of shapes is not bounded; each keeps
+buffers.
 
 The function must depend on its tensors alone, must not differentiate, and must not use the host:
 values that Python computes in it are frozen into the graph, and a copy from the host fails.
@@ -41,11 +42,24 @@ WARM_UP_RUNS = 3
 """Runs before a capture, in which libraries choose kernels and allocate workspaces."""
 
 
+def graphs_wanted(given: object) -> bool:
+    """The value of the option `graphs`, `auto` or `off`. Raises PolicyError for others."""
+    # YAML reads a bare off as false.
+    if given in ("off", False):
+        return False
+    if given != "auto":
+        raise PolicyError(
+            f"graphs must be auto (where the device has them) or off, found {given!r}"
+        )
+    return True
+
+
 class GraphedFunction:
     """`function`, with a graph for each shape of its inputs that `capture` succeeds for.
 
     Without `capture` it is eager, for the reason `eager_because`. `of` and `attempt` are words for
-    the status: what the captured functions are, and what making one is.
+    the status: what the captured functions are, and what making one is. With `required`, which says
+    what to do then, a capture that fails is a PolicyError.
     """
 
     def __init__(
@@ -55,6 +69,7 @@ class GraphedFunction:
         eager_because: str = "",
         of: str = "graphs",
         attempt: str = "capturing",
+        required: str = "",
     ) -> None:
         self._function, self._capture = function, capture
         self.captures = capture is not None
@@ -62,20 +77,17 @@ class GraphedFunction:
         caller pads its inputs by it: the graphs made before are for these shapes, and others would
         round otherwise."""
         self._eager_because = eager_because
-        self.of, self._attempt = of, attempt
+        self.of, self._attempt, self._required = of, attempt, required
+        self._not_worth_it: dict[int, str] = {}
+        """By batch size, why it stays eager."""
         self._runs: dict[tuple[torch.Size, ...], Function] = {}
 
     @classmethod
     def on(cls, device: torch.device, function: Function, wanted: object) -> GraphedFunction:
         """`function` on `device`; `wanted` is `auto` or `off`. Raises PolicyError for other
         values."""
-        # YAML reads a bare off as false.
-        if wanted in ("off", False):
+        if not graphs_wanted(wanted):
             return cls(function, None, "graphs are switched off")
-        if wanted != "auto":
-            raise PolicyError(
-                f"graphs must be auto (where the device has them) or off, found {wanted!r}"
-            )
         if device.type != "cuda":
             return cls(function, None, f"graphs need a cuda device, this one is {device}")
         return cls(function, CudaCapture(device))
@@ -93,15 +105,20 @@ class GraphedFunction:
 
     @property
     def state(self) -> str:
-        """For the status: the batch sizes that run as graphs, and the reason why others are
+        """For the status: the batch sizes that run as graphs, and the reasons why others are
         eager."""
-        sizes = sorted(
+        sizes, why = self._captured_sizes, self._eager_because
+        if not sizes and (why or not self._not_worth_it):
+            return f"eager: {why or 'nothing has run yet'}"
+        graphs = [f"{self.of} for batches of {', '.join(map(str, sizes))}"] if sizes else []
+        alone = [f"eager for batches of {n}: {w}" for n, w in sorted(self._not_worth_it.items())]
+        return "; ".join([*graphs, *alone, *([f"else eager: {why}"] if why else [])])
+
+    @property
+    def _captured_sizes(self) -> list[int]:
+        return sorted(
             {shapes[0][0] for shapes, run in self._runs.items() if run is not self._function}
         )
-        if not sizes:
-            return f"eager: {self._eager_because or 'nothing has run yet'}"
-        graphs = f"{self.of} for batches of {', '.join(map(str, sizes))}"
-        return f"{graphs}; else eager: {self._eager_because}" if self._eager_because else graphs
 
     def _captured(self, inputs: tuple[Tensor, ...]) -> Function | None:
         if self._capture is None:
@@ -114,10 +131,15 @@ class GraphedFunction:
                 return replay
             reason = f"{self._attempt} gave another answer than the eager run"
         except PolicyError as error:
-            reason = str(error)
+            self._not_worth_it[len(eager)] = str(error)
+            return None
         except RuntimeError as error:
             first, _, _ = str(error).partition("\n")  # the other lines are CUDA's general advice
             reason = f"{self._attempt} failed: {first or repr(error)}"
+            if self._required:
+                raise PolicyError(f"{reason}; {self._required}") from error
+        if self._required:
+            raise PolicyError(f"{reason}; {self._required}")
         logging.getLogger(__name__).warning("eager for batches of %d: %s", len(eager), reason)
         self._capture, self._eager_because = None, reason
         return None

@@ -14,7 +14,13 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 
-from ...errors import DeviceLostError, PolicyBrokenError, UnfitPolicyError, WrongOutputError
+from ...errors import (
+    DeviceLostError,
+    PolicyBrokenError,
+    PolicyError,
+    UnfitPolicyError,
+    WrongOutputError,
+)
 from ...policy.base import Chunk, ChunkPolicy, Observation
 from ..runtime.user_code import blame
 from .device_errors import free_memory, is_device_error
@@ -156,7 +162,7 @@ class PolicyRunner:
         """The chunks of a batch of examples, all valid. Raises UnfitPolicyError."""
         try:
             chunks = self._call(batch)
-        except WrongOutputError as error:
+        except (WrongOutputError, PolicyError) as error:
             raise UnfitPolicyError(str(error)) from error
         except Exception as error:
             if is_device_error(error) or isinstance(error, OSError):

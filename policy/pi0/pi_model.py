@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .. import compilation, continuation
 from ..base import PolicySpec
-from ..graphs import Function, GraphedFunction
+from ..graphs import Function, GraphedFunction, graphs_wanted
 from ..rtc import Guidance
 from ..torch_devices import device_of, dtype_of
 from .checkpoint_layout import CheckpointLayout
@@ -65,6 +65,7 @@ class PiModel:
         self._compiled_length = 0
         """Of the texts for which is compiled, once it is known."""
         self._eager = Parts(network.prefix, Denoising(network, layout.euler_steps))
+        graphs_wanted(options.graphs)
         wanted = compilation.wanted_of(options.compile or "off")
         if wanted == "off" or (wanted == "auto" and self.device.type == "cuda"):
             self.chunks = GraphedFunction.on(self.device, self.compute, options.graphs)
@@ -88,10 +89,10 @@ class PiModel:
     @property
     def execution(self) -> str:
         """How the network runs, for the status."""
-        state = self.chunks.state
-        if not state.startswith("compiled for"):
-            return state
-        return f"{state}, texts of at most {self._compiled_length} tokens"
+        first, *others = self.chunks.state.split("; ", 1)
+        if first.startswith("compiled for"):
+            first += f", texts of at most {self._compiled_length} tokens"
+        return "; ".join([first, *others])
 
     @property
     def preparation(self) -> str:

@@ -148,6 +148,28 @@ def test_a_graph_captured_before_a_failure_stays_in_use(caplog: pytest.LogCaptur
     )
 
 
+def test_a_shape_that_is_not_worth_a_graph_stays_eager_alone() -> None:
+    """Sizes after it are captured, and the status has the reason of each eager one."""
+    trace = Trace()
+
+    def picky(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        if len(inputs[0]) in {1, 3}:
+            raise PolicyError(f"{len(inputs[0])} is odd")
+        return trace(function, inputs)
+
+    function = GraphedFunction(double, picky)
+    states = []
+    for size in (1, 2, 3, 2):
+        assert function(torch.ones(size)).tolist() == [2.0] * size
+        states.append(function.state)
+    assert trace.sizes == [2]
+    assert states[0] == "eager for batches of 1: 1 is odd"
+    assert states[-1] == (
+        "graphs for batches of 2; eager for batches of 1: 1 is odd; "
+        "eager for batches of 3: 3 is odd"
+    )
+
+
 def test_whether_shapes_are_captured_does_not_change_by_a_failure() -> None:
     """A caller that pads by it keeps the shapes of the graphs made before."""
 
@@ -161,6 +183,22 @@ def test_whether_shapes_are_captured_does_not_change_by_a_failure() -> None:
         function(torch.ones(size))
         assert function.captures
     assert not GraphedFunction(double, None, "switched off").captures
+
+
+@pytest.mark.parametrize("wrong", [False, True])
+def test_a_required_capture_that_fails_is_an_error(wrong: bool) -> None:
+    """With what failed and what to do; nothing runs eagerly unsaid."""
+
+    def fails(function: Function, inputs: tuple[Tensor, ...]) -> Function:
+        if wrong:
+            return lambda *given: torch.zeros_like(given[0])
+        raise RuntimeError("no room\nadvice")
+
+    function = GraphedFunction(double, fails, required="write off")
+    said = "capturing gave another answer" if wrong else "capturing failed: no room"
+    for _ in range(2):
+        with pytest.raises(PolicyError, match=f"{said}.*; write off"):
+            function(torch.ones(2))
 
 
 def test_a_graph_that_disagrees_with_the_eager_run_is_never_used() -> None:

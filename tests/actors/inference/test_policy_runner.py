@@ -17,6 +17,7 @@ from holdfast.actors.inference.policy_runner import DOUBTFUL_FAILURES, PolicyRun
 from holdfast.errors import (
     DeviceLostError,
     PolicyBrokenError,
+    PolicyError,
     UnfitPolicyError,
     WrongOutputError,
 )
@@ -179,6 +180,16 @@ def test_a_failure_at_warm_up_names_the_ways_to_give_an_example() -> None:
     with pytest.raises(UnfitPolicyError, match=r"KeyError: ''.*default_task.*example="):
         PolicyRunner(Toy(answer)).warm_up(max_batch=1)
     assert PolicyRunner(Toy(answer), Examples(SPEC, "pick")).warm_up(max_batch=1) == 1
+
+
+def test_a_policy_that_says_at_warm_up_why_it_cannot_be_used_is_quoted() -> None:
+    """Nothing is added to what it says."""
+
+    def answer(obs: Observation) -> Chunk:
+        raise PolicyError("no compiler: write `compile: auto`")
+
+    with pytest.raises(UnfitPolicyError, match=r"^no compiler: write `compile: auto`$"):
+        PolicyRunner(Toy(answer)).warm_up(max_batch=1)
 
 
 def test_a_given_example_is_varied_only_a_little() -> None:

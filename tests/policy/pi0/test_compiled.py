@@ -15,8 +15,11 @@ from torch import Tensor
 
 from holdfast.errors import PolicyError
 from holdfast.policy import compilation
+from holdfast.policy.pi0.pi_options import PiOptions
 from holdfast.policy.pi0.pi_policy import Pi0Policy, Pi05Policy, PiPolicy
 from holdfast.tests.peers.small_pi_checkpoint import write_openpi_checkpoint
+from holdfast.tools.bench.pi_sizes import small
+from holdfast.tools.bench.random_pi import RandomPi
 
 KINDS: dict[str, type[PiPolicy]] = {"pi0": Pi0Policy, "pi05": Pi05Policy}
 LIBERO: dict[str, Any] = {"mapping": "libero", "camera_size": (48, 32), "euler_steps": 2}
@@ -99,9 +102,47 @@ def test_what_compiling_makes_no_faster_is_not_taken(monkeypatch: pytest.MonkeyP
         assert torch.equal(function(x), x + 1)
         states.append(function.state)
     assert states == [
-        "eager: compiled, a batch takes 1.25 times as long",
+        "eager for batches of 2: compiled, a batch takes 1.25 times as long",
         "compiled for batches of 2",
     ]
+
+
+def plus_one(value: Tensor) -> Tensor:
+    return value + 1
+
+
+def test_each_batch_size_is_measured_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch of one that compiling slows down leaves larger ones compiled."""
+    monkeypatch.setattr(compilation, "why_not", lambda _device: "")
+    ratios = {1: 1.2, 2: 0.5}
+    monkeypatch.setattr(compilation, "ratio_of", lambda _f, _g, inputs: ratios[len(inputs[0])])
+    function = compilation.compiled_function(
+        torch.device("cpu"), plus_one, lambda: lambda value: 1 + value, "auto"
+    )
+    for size in (1, 2, 1):
+        assert torch.equal(function(torch.ones(size)), torch.full((size,), 2.0))
+    assert function.state == (
+        "compiled for batches of 2; eager for batches of 1: compiled, a batch takes 1.20 times as "
+        "long"
+    )
+
+
+def test_what_cannot_be_compiled_is_an_error_where_compiling_is_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """`auto` is eager then and says why."""
+    monkeypatch.setattr(compilation, "why_not", lambda _device: "")
+
+    def broken(value: Tensor) -> Tensor:
+        raise RuntimeError("C++ compile error")
+
+    cpu, x = torch.device("cpu"), torch.ones(2)
+    function = compilation.compiled_function(cpu, plus_one, lambda: broken, "on")
+    with pytest.raises(PolicyError, match=r"compiling failed: C\+\+ .*write `compile: auto`"):
+        function(x)
+    function = compilation.compiled_function(cpu, plus_one, lambda: broken, "auto")
+    assert torch.equal(function(x), x + 1)
+    assert function.state == "eager: compiling failed: C++ compile error"
 
 
 def test_without_a_compiler_auto_is_eager_and_on_is_refused(
@@ -115,6 +156,17 @@ def test_without_a_compiler_auto_is_eager_and_on_is_refused(
     assert policy.execution.startswith("eager: compiling needs a C++ compiler, none was found")
     with pytest.raises(PolicyError, match=r"compile: on: .*install g\+\+"):
         policy_of(base, "pi0", prefix="none", compile="on")
+
+
+@pytest.mark.parametrize("wanted", ["off", "auto", "on"])
+def test_a_wrong_value_of_graphs_is_refused_whether_compiled_or_not(
+    wanted: compilation.Wanted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where no graph is made."""
+    monkeypatch.setattr(compilation, "why_not", lambda _device: "")
+    options: Any = {"graphs": "always", "compile": wanted}
+    with pytest.raises(PolicyError, match="graphs must be auto"):
+        RandomPi(small("pi05"), options=PiOptions(prefix="none", **options))
 
 
 def test_a_wrong_value_is_refused(base: Path) -> None:
