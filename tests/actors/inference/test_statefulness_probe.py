@@ -110,6 +110,44 @@ def test_a_policy_that_mixes_samples_is_exclusive_where_batches_are_used(
     assert serving_mode(AnchoredOnTheFirstOfTheBatch(), batched)[0] == expected
 
 
+class PaddedToTheLongest(Relative):
+    """A neighbour's text, as long as its seed says, may change the rounding of the whole batch."""
+
+    def __init__(self, longer: frozenset[int], by: float) -> None:
+        super().__init__()
+        self.longer, self.by = longer, by
+
+    def predict_chunk(self, batch: Sequence[Observation]) -> list[Chunk]:
+        factor = np.float32(1 + self.by * any(o.seed in self.longer for o in batch))
+        return [Chunk(c.model * factor, c.robot * factor) for c in super().predict_chunk(batch)]
+
+
+SOME = [{1000}, {1001}, {1002}, {1000, 1001}, {1000, 1002}, {1001, 1002}]
+
+
+@pytest.mark.parametrize("longer", SOME, ids=str)
+def test_a_neighbour_that_changes_the_rounding_alone_does_not_mix(longer: set[int]) -> None:
+    """Whichever neighbour has the longer text; what changes by more than rounding mixes."""
+    assert serving_mode(PaddedToTheLongest(frozenset(longer), 1e-6), batched=True)[0] == "shared"
+    assert serving_mode(PaddedToTheLongest(frozenset(longer), 4e-3), batched=True)[0] == "shared"
+    mode, _ = serving_mode(PaddedToTheLongest(frozenset(longer), 0.1), batched=True)
+    one_differs = len(longer & {1000, 1001}) == 1
+    assert mode == ("exclusive" if one_differs else "shared")
+
+
+class LeakingAThousandth(Relative):
+    """Mixes by less than rounding changes."""
+
+    def anchor(self, batch: Sequence[Observation], i: int) -> NDArray[np.float32]:
+        return batch[i].state + np.float32(1e-3) * batch[-1].state
+
+
+def test_samples_that_mix_by_less_than_rounding_are_found() -> None:
+    """Each neighbour gives another chunk."""
+    mode, reason = serving_mode(LeakingAThousandth(), batched=True)
+    assert mode == "exclusive" and "samples mix" in reason
+
+
 def test_the_probe_makes_every_call_through_the_given_function() -> None:
     """`predict` replaces each call of predict_chunk."""
     policy = Relative()
