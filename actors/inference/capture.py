@@ -6,7 +6,8 @@ Images in shared memory are kept as raw blobs; all other frames are those of the
 
 A replay runs the same batches through the same code, from the decoding of the frames. It is exact
 on the same kind of device with the same number of threads; elsewhere kernels may sum in another
-order. For a stateful policy it is exact from the first reset in the file.
+order, and so do those that a compiler made for a service (`compile`). For a stateful policy it is
+exact from the first reset in the file.
 """
 
 from __future__ import annotations

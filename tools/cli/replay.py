@@ -3,6 +3,9 @@
 A replica whose service has `capture_bytes` in fleet.yaml keeps its requests and replies whole. This
 loads the same policy, gives it the same batches through the same code, and prints which answers
 differ from those the robots got. Exit status 0 only if all are the same, byte for byte.
+
+A service whose policy was compiled is replayed eagerly: what a compiler makes, and where it takes
+it, may be another at each start. The answers then differ by rounding.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -19,14 +23,19 @@ from ...actors.inference.policy_runner import PolicyRunner
 from ...actors.inference.served_session import TaskRule
 from ...errors import CaptureError, PolicyError
 
+COMPILED = ("pi0", "pi05")
+"""The policies that have the option `compile`."""
+
 
 @dataclass
 class Result:
-    """What a capture holds and how much of it came out the same."""
+    """What a capture holds and how much of it came out the same. `compiled` is whether some of it
+    was served with `compile` on a CPU, for which that is."""
 
     answers: int = 0
     batches: int = 0
     differences: list[ReplayDifference] = field(default_factory=list)
+    compiled: bool = False
 
 
 def run(path: Path, checkpoint: str | None = None, device: str | None = None) -> Result:
@@ -42,6 +51,7 @@ def run(path: Path, checkpoint: str | None = None, device: str | None = None) ->
         if isinstance(record, Origin):
             if record != loaded:
                 served, loaded = _load(record, checkpoint, device), record
+                result.compiled |= record.device == "cpu" and _eager(record) != record.options
                 tasks = TaskRule(record.pin_task, record.default_task)
             continue
         if served is None:
@@ -60,7 +70,7 @@ def _load(origin: Origin, checkpoint: str | None, device: str | None) -> PolicyR
         checkpoint or origin.checkpoint,
         device or origin.device,
         origin.dtype,
-        origin.options,
+        _eager(origin),
         origin.import_path,
         origin.revision,
     )
@@ -75,6 +85,13 @@ def _load(origin: Origin, checkpoint: str | None, device: str | None) -> PolicyR
     return PolicyRunner(policy)
 
 
+def _eager(origin: Origin) -> dict[str, Any]:
+    """The options of what served, without `compile`."""
+    wanted = origin.options.get("compile") not in (None, False, "off")
+    off = {"compile": "off"} if wanted and origin.policy in COMPILED else {}
+    return {**origin.options, **off}
+
+
 def show(capture: Path, checkpoint: str | None, device: str | None) -> int:
     """Replay, print the result, and return the exit status."""
     console = Console()
@@ -86,6 +103,11 @@ def show(capture: Path, checkpoint: str | None, device: str | None) -> int:
     for d in result.differences[:20]:
         request = f"{d.robot} session {d.session} seq {d.seq}"
         console.print(f"{request}: captured {d.captured}, replayed {d.replayed}")
+    if result.compiled:
+        console.print(
+            "the service had the option `compile`: it was replayed eagerly, and the answers of "
+            "compiled batches differ by rounding"
+        )
     same = result.answers - len(result.differences)
     console.print(f"{same} of {result.answers} answers are the same, in {result.batches} batches")
     return 1 if result.differences else 0

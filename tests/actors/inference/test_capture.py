@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -10,10 +11,12 @@ import pytest
 
 from holdfast.actors.inference.capture import Capture, CapturedBatch, Origin, read
 from holdfast.errors import CaptureError
+from holdfast.policy.base import ChunkPolicy
 from holdfast.policy.checkpoint import read_config, read_stats, read_weights, save
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.bench import Echo, MakeBench
 from holdfast.tests.actors.inference.robot_side import RobotSide, example
+from holdfast.tools.cli import replay
 from holdfast.tools.cli.replay import run
 from holdfast.transport.outbox import Outbox, OutboxReader
 
@@ -66,6 +69,45 @@ def test_a_replay_with_other_weights_is_refused(captured: Path, tmp_path: Path) 
     save(tmp_path / "other", config, stats, weights)
     with pytest.raises(CaptureError, match="--checkpoint"):
         run(captured, checkpoint=str(tmp_path / "other"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "given", "loaded"),
+    [
+        ("pi05", {"compile": True, "euler_steps": 3}, {"compile": "off", "euler_steps": 3}),
+        ("pi0", {"compile": "auto"}, {"compile": "off"}),
+        ("pi0", {"compile": "off"}, {"compile": "off"}),
+        ("pi05", {}, {}),
+        ("mine:Policy", {"compile": "on"}, {"compile": "on"}),
+    ],
+)
+def test_a_compiled_service_is_replayed_eagerly_and_the_replay_says_so(
+    kind: str,
+    given: dict[str, Any],
+    loaded: dict[str, Any],
+    captured: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A policy of the user's own may have an option of that name, which stays."""
+    records = list(read(captured))
+    [origin] = [r for r in records if isinstance(r, Origin)]
+    assert origin.checkpoint is not None
+    policy, asked = load_policy("flow", origin.checkpoint), []
+    records[0] = msgspec.structs.replace(origin, policy=kind, options=given)
+    packed = [msgspec.msgpack.encode(r) for r in records]
+    captured.write_bytes(b"".join(len(p).to_bytes(4, "little") + p for p in packed))
+
+    def recorded(*words: Any) -> ChunkPolicy:
+        asked.append(words[4])
+        return policy
+
+    monkeypatch.setattr(replay, "loaded", recorded)
+    assert replay.show(captured, None, None) == 0
+    assert asked == [loaded]
+    said = " ".join(capsys.readouterr().out.split())
+    assert ("it was replayed eagerly" in said) == (given != loaded)
+    assert "9 of 9 answers are the same" in said
 
 
 def test_a_replay_finds_a_reply_that_differs_in_one_bit(captured: Path) -> None:
