@@ -63,6 +63,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         observation_steps: how many observations the policy sees, the newest included; 1: no earlier
             ones.
         observation_stride_steps: policy steps between two of them.
+        only_task: the instruction that it was trained on, where that was a single one.
 
     >>> spec = PolicySpec(
     ...     model="reach",
@@ -93,6 +94,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
     by_count: bool = False
     observation_steps: int = 1
     observation_stride_steps: int = 1
+    only_task: str = ""
 
     def __post_init__(self) -> None:
         """Convert sequences to tuples. Raises TypeError or ValueError that begins with the
@@ -119,6 +121,7 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
                 "observation_stride_steps",
                 arguments.count("observation_stride_steps", self.observation_stride_steps, 1, 1000),
             ),
+            ("only_task", arguments.text("only_task", self.only_task)),
         ):
             msgspec.structs.force_setattr(self, name, plain)
         arguments.fields(self)
@@ -138,8 +141,9 @@ class PolicySpec(msgspec.Struct, frozen=True, kw_only=True):
         """A hash, 64 hex digits, of everything that a robot relies on: policies of equal contracts
         are interchangeable within a session."""
         content = {**msgspec.to_builtins(self), "checkpoint": checkpoint_hash}
-        # Sharing between robots is the replica's decision.
+        # Sharing between robots is the replica's decision, and a robot's task its own.
         content.pop("stateful")
+        content.pop("only_task")
         if not self.by_count:
             content.pop("by_count")  # as before there were such policies
         if self.observation_steps == 1:

@@ -40,6 +40,14 @@ def warnings_of(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
             f"the robot runs at {robot.fps:g} Hz, the policy was trained at {spec.fps:g} Hz: "
             f"motions will be {robot.fps / spec.fps:.2g} times as fast as demonstrated"
         )
+    asked = (robot.task, *robot.tasks) if terms.pin_task is None else (terms.pin_task,)
+    others = [task for task in asked if task and task != spec.only_task]
+    if spec.only_task and others:
+        warnings.append(
+            f"the task is {others[0]!r}, policy {spec.model} was trained on {spec.only_task!r} "
+            "alone: it reads words that it has not seen; give the robot that task or none, or the "
+            f"service `pin_task: {spec.only_task}`"
+        )
     if robot.rtc and spec.prefix == "none":
         warnings.append(
             f"policy {spec.model} cannot continue a plan: the motion may jump where a chunk begins "

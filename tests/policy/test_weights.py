@@ -175,11 +175,12 @@ CHANGES: dict[str, Any] = {
 
 
 def test_every_field_that_a_robot_relies_on_changes_the_contract() -> None:
-    """Each field of the spec but `stateful`, and the hash of the weights."""
+    """Each field of the spec but `stateful` and `only_task`, and the hash of the weights."""
     changed = [msgspec.structs.replace(SPEC, **{key: value}) for key, value in CHANGES.items()]
     contracts = {SPEC.contract("0"), SPEC.contract("1"), *(s.contract("0") for s in changed)}
     assert len(contracts) == 2 + len(CHANGES)
-    assert msgspec.structs.replace(SPEC, stateful=True).contract("0") == SPEC.contract("0")
+    for other in ({"stateful": True}, {"only_task": "pick"}):
+        assert msgspec.structs.replace(SPEC, **other).contract("0") == SPEC.contract("0")
     # Of a policy that sees several observations.
     near, far = (
         msgspec.structs.replace(SPEC, observation_steps=2, observation_stride_steps=stride)
@@ -187,4 +188,4 @@ def test_every_field_that_a_robot_relies_on_changes_the_contract() -> None:
     )
     assert near.contract("0") != far.contract("0")
     fields = set(PolicySpec.__struct_fields__)
-    assert set(CHANGES) == fields - {"stateful", "observation_stride_steps"}
+    assert set(CHANGES) == fields - {"stateful", "observation_stride_steps", "only_task"}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -54,8 +55,10 @@ class PiBatches:
     ) -> None:
         self.config, self.data, self.seed = config, data, seed
         self.identity = data.identity
-        self._spec = spec
         family, settings = family_of(config), network_of(config)
+        if not config.prompt_from_task:
+            spec = msgspec.structs.replace(spec, only_task=settings.prompt)
+        self._spec = spec
         architecture = settings.architecture(family, spec.chunk_size)
         for names, most, key in (
             (spec.state_names, settings.states, "states"),

@@ -286,3 +286,30 @@ def test_the_newest_common_version_is_chosen() -> None:
     """Of overlapping ranges the largest version is used."""
     accepted = verdict({"versions": (1, 5)}, {"versions": (2, 3)})
     assert isinstance(accepted, Admitted) and accepted.version == 3
+
+
+ONLY = {"spec": msgspec.structs.replace(SPEC, only_task="uncap the pen")}
+
+
+@pytest.mark.parametrize(
+    ("robot", "service", "found"),
+    [
+        ({}, ONLY, ""),
+        ({"task": "uncap the pen"}, ONLY, ""),
+        ({"task": "cap it"}, ONLY, "cap it"),
+        ({"tasks": ("uncap the pen", "cap it")}, ONLY, "cap it"),
+        ({}, {**ONLY, "pin_task": "uncap the pen"}, ""),
+        ({"task": "cap it"}, {**ONLY, "pin_task": "cap it"}, "cap it"),
+        ({"task": "cap it"}, {}, ""),
+    ],
+)
+def test_a_task_that_a_policy_of_one_instruction_has_not_seen_is_warned_of(
+    robot: dict[str, Any], service: dict[str, Any], found: str
+) -> None:
+    """The robot's, or the service's for it; with the task that the policy was trained on."""
+    accepted = verdict(robot, service)
+    assert isinstance(accepted, Admitted)
+    assert len(accepted.warnings) == bool(found)
+    for warning in accepted.warnings:
+        assert warning.startswith(f"the task is '{found}', policy picker was trained on 'uncap the")
+        assert "`pin_task: uncap the pen`" in warning

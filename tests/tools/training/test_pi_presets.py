@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,7 @@ from holdfast.tests.tools.training.small_pi_trainings import NETWORK, pi_batches
 from holdfast.tools.training.low_rank import LowRankLinear
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
+from holdfast.tools.training.training_check import served
 
 SHORTER = [
     *("pi0_aloha_pen_uncap", "pi05_aloha_pen_uncap", "pi0_aloha_sim"),
@@ -88,13 +90,16 @@ def test_a_config_of_openpi_without_the_datasets_tasks_has_none_here(name: str) 
     assert not config.prompt_from_task and config.network["prompt"]
 
 
-def test_a_training_on_one_instruction_does_not_read_the_frames_tasks() -> None:
-    """Every prompt begins with that instruction; a training without one is refused."""
+def test_a_training_on_one_instruction_does_not_read_the_frames_tasks(tmp_path: Path) -> None:
+    """Every prompt begins with it, the checkpoint names it, a training without one is refused."""
     config = tiny(network={**NETWORK, "prompt": "uncap the pen"}, prompt_from_task=False)
-    batches = pi_batches(pi_training(config))
+    batches = pi_batches(trainer := pi_training(config))
+    trainer.save(tmp_path)
+    assert served("pi05", str(tmp_path), "cpu").spec.only_task == "uncap the pen"
     begins = {bytes(row[1:20].tolist()) for row in batches.draw(0).tokens.to(torch.uint8)}
     assert len(begins) == 1
     own = pi_batches(pi_training(tiny(network={**NETWORK, "prompt": "uncap the pen"})))
+    assert not own.description.spec.only_task
     assert {bytes(row[1:20].tolist()) for row in own.draw(0).tokens.to(torch.uint8)} != begins
     with pytest.raises(ValueError, match="prompt_from_task=false without an instruction"):
         sized(tiny(prompt_from_task=False))
