@@ -4,7 +4,8 @@ A small network on a CPU is mostly the cost of its calls, which a compiled one d
 GPU a graph removes that cost without a compiler (`graphs`).
 
 The compiler runs in this process, one kernel after another, so that no helper process outlives it.
-What it made is kept in a cache (TORCHINDUCTOR_CACHE_DIR), from which a later start takes it.
+What it made is kept in a cache, from which a later start takes it: TORCHINDUCTOR_CACHE_DIR, by
+default a directory below /tmp.
 """
 
 from __future__ import annotations

@@ -37,6 +37,16 @@ def test_only_the_images_with_a_policy_install_torch() -> None:
     assert with_policy == ["cpu", "cuda"]
 
 
+def test_what_torch_compiled_outlives_the_container() -> None:
+    """Its cache lies in the volume of the state, not in /tmp."""
+    cpu = dict(STAGES)["cpu"]
+    (cache,) = re.findall(r"^ENV TORCHINDUCTOR_CACHE_DIR=(\S+)", cpu, re.MULTILINE)
+    (service,) = yaml.safe_load((FOLDER / "compose.yaml").read_text())["services"].values()
+    volumes = [v.split(":")[1] for v in service["volumes"] if not v.endswith(":ro")]
+    assert any(Path(cache).is_relative_to(volume) for volume in volumes)
+    assert not any(Path(cache).is_relative_to(lost) for lost in service["tmpfs"])
+
+
 def test_what_is_left_out_of_the_build_is_not_part_of_the_package() -> None:
     """The wheel is made from what the ignore file leaves."""
     ignored = (FOLDER / "Dockerfile.dockerignore").read_text().splitlines()

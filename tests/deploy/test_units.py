@@ -3,6 +3,7 @@ the supervisor sends it are tested with a socket of the test's."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 UNIT = Path(__file__).parents[2] / "deploy" / "systemd" / "holdfast@.service"
 SUPERVISOR = Path(sys.executable).parent / "supervisor"
 
-pytestmark = pytest.mark.skipif(
+verified = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze (Debian's systemd)"
 )
 
@@ -36,11 +37,21 @@ def complaints(text: str, directory: Path) -> str:
     return "\n".join(line for line in said.splitlines() if file.name in line)
 
 
+def test_what_torch_compiled_outlives_a_restart() -> None:
+    """Its cache lies in the unit's own directory: /tmp is private and lost."""
+    unit = UNIT.read_text()
+    (cache,) = re.findall(r"^Environment=TORCHINDUCTOR_CACHE_DIR=(\S+)$", unit, re.MULTILINE)
+    (name,) = re.findall(r"^CacheDirectory=(\S+)$", unit, re.MULTILINE)
+    assert Path(cache).is_relative_to(f"/var/cache/{name}")
+
+
+@verified
 def test_systemd_finds_nothing_wrong_with_the_unit(tmp_path: Path) -> None:
     """No unknown key, no value that it cannot read, no program that is not there."""
     assert complaints(UNIT.read_text(), tmp_path) == ""
 
 
+@verified
 def test_a_unit_with_an_unknown_key_is_complained_about(tmp_path: Path) -> None:
     """The check of the other test can fail."""
     text = UNIT.read_text().replace("LimitRTPRIO", "LimitRTRIO")
