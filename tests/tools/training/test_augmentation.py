@@ -44,6 +44,7 @@ def test_the_brightness_changes_by_at_most_three_tenths(seed: int) -> None:
     found = changed(plain(120, 120, 120), seed, moves=False).reshape(COUNT, -1)
     assert (found == found[:, :1]).all()
     assert found.min() >= 0.7 * 120 - 1 and found.max() <= 1.3 * 120 + 1
+    assert np.ptp(found[:, 0].astype(float)) > 0.2 * 120, "each image has its own"
 
 
 @given(seeds)
@@ -60,6 +61,20 @@ def test_contrast_and_saturation_are_within_openpis_ranges(seed: int) -> None:
     # Of one colour, the contrast also changes how far the channels are apart.
     apart = (found[:, 0] - found[:, 2]) / 40 / brightness
     assert apart.min() >= 0.6 * 0.5 - 0.04 and apart.max() <= 1.4 * 1.5 + 0.04
+
+
+@given(seeds)
+def test_each_image_has_a_contrast_and_a_saturation_of_its_own(seed: int) -> None:
+    """A grey half and a coloured one of a grey that the saturation does not change show both."""
+    halves = plain(140, 140, 140)
+    halves[:, SIDE // 2 :] = 75, 60, 45
+    found = changed(halves, seed, moves=False).astype(float)
+    grey, coloured = found[:, 0, 0].mean(-1), found[:, 0, -1]
+    brightness = found.mean((1, 2, 3)) / 100
+    contrast = (grey - coloured.mean(-1)) / 80 / brightness
+    saturation = (coloured[:, 0] - coloured[:, 2]) / 30 / brightness / contrast
+    assert np.ptp(contrast) > 0.2 and np.ptp(saturation) > 0.3
+    assert abs(np.corrcoef(contrast, saturation)[0, 1]) < 0.95
 
 
 def blobs(images: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -93,9 +108,10 @@ def test_a_crop_leaves_nineteen_twentieths_and_a_turn_is_at_most_five_degrees(se
     far = np.hypot(*line.T) / np.hypot(*(before[1] - before[0]))
     np.testing.assert_allclose(far, 1 / 0.95, atol=0.01)
     degrees = np.degrees(np.arctan2(line[:, 1], line[:, 0]))
-    assert 1.0 < np.abs(degrees).max() < 5.2
+    assert 1.0 < np.abs(degrees).max() < 5.2 and np.ptp(degrees) > 2
     away = np.abs((left + right) / 2 - before.mean(0))
     assert 0.5 < away.max() < 0.025 * SIDE / 0.95 + 0.4
+    assert (np.ptp((left + right) / 2, axis=0) > 1).all(), "each image has its own"
 
 
 @given(seeds)
