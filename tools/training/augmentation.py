@@ -1,7 +1,9 @@
 """`augmented`: images as a training shows them, cropped, turned and recoloured at random.
 
 Ranges and order are those of openpi (15a9616, `src/openpi/models/model.py` and
-`models_pytorch/preprocessing_pytorch.py`, the colours of the latter). A service never does this.
+`models_pytorch/preprocessing_pytorch.py`, the colours of the latter). One thing differs: openpi
+turns the crop, whose corners are black then; here they show the image as far as it reaches. A
+service never does this.
 """
 
 from __future__ import annotations
