@@ -212,6 +212,24 @@ def test_a_graph_that_disagrees_with_the_eager_run_is_never_used() -> None:
     assert "another answer" in function.state
 
 
+@pytest.mark.parametrize(
+    ("dtype", "off", "used"),
+    [
+        (torch.float32, 1e-3, True),
+        (torch.float32, 0.05, False),
+        (torch.bfloat16, 0.05, True),
+        (torch.bfloat16, 0.3, False),
+    ],
+)
+def test_a_graph_may_round_otherwise_than_the_eager_run(
+    dtype: torch.dtype, off: float, used: bool
+) -> None:
+    """By what its dtype makes of fused kernels, and by no more."""
+    function = GraphedFunction(double, lambda f, _inputs: lambda *given: f(*given) + off)
+    function(torch.full((2,), 0.1, dtype=dtype))
+    assert function.state.startswith("graphs for" if used else "eager: capturing gave another")
+
+
 def test_an_error_of_the_function_itself_is_raised_and_captures_nothing() -> None:
     """It does not count as a failed capture, and the next call is captured."""
     trace = Trace()
