@@ -185,7 +185,7 @@ def benchmarks() -> dict[str, str]:
     return {
         name: " ".join(text.partition('"""')[2].partition(".\n\n")[0].split())
         for name, text in sorted(texts.items())
-        if '__name__ == "__main__"' in text
+        if "figures.run(main)" in text  # other programs are parts of one
     }
 
 

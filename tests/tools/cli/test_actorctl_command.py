@@ -231,6 +231,7 @@ def test_bench_lists_the_benchmarks_and_corrects_a_wrong_name() -> None:
     """Options after the name are the benchmark's own."""
     shown = actorctl("bench", "--help").stdout
     assert "frames" in shown and "a hunt for torn" in shown
+    assert "machine_load" not in shown and "waiting_loop" not in shown, "parts of benchmarks"
     done = actorctl("bench", "frame")
     assert done.returncode == 2 and "Did you mean 'frames'?" in done.stderr
     options = actorctl("bench", "frames", "--help").stdout
