@@ -25,6 +25,7 @@ import array
 import contextlib
 import errno
 import os
+import select
 import socket
 import struct
 from collections.abc import Collection, Sequence
@@ -48,6 +49,7 @@ _FD_BYTES = array.array("i").itemsize
 _ANCILLARY_BYTES = socket.CMSG_SPACE(_FD_BYTES)
 # Plain numbers: to combine Python's enumerations takes as long as to receive a packet.
 _NOW = int(socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
+_LOOKED_AT = int(socket.MSG_DONTWAIT | socket.MSG_PEEK)
 _RECEIVED = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 
@@ -98,15 +100,16 @@ class PacketClient:
         return True
 
     def send(self, frames: Sequence[Buffer]) -> bool:
-        """Send all frames or nothing. False: nothing listens there, or its queue is full."""
+        """Send all frames or nothing. False: nothing listens there, its queue is full, or it has
+        ended: then `receive` gives what it had sent before, and makes room for another
+        connection."""
         if self._socket is None and not self.connect():
             return False
         assert self._socket is not None, "connected above"
         try:
             return _send(self._socket, frames, self._files)
         except _PeerGoneError:
-            self.close()
-            return False
+            return False  # not closed: what it sent before its end is still to be received
 
     def receive(self) -> list[Buffer] | None:
         """The frames of the next message; None if there is none. Raises WireError."""
@@ -185,8 +188,12 @@ class PacketServer:
         try:
             return _send(peer, frames, self._files[peer.fileno()])
         except _PeerGoneError:
-            self._drop(peer.fileno())
+            del self._named[identity]  # not dropped: what it sent is still to be received
             return False
+
+    def has(self, identity: bytes) -> bool:
+        """Whether that peer is connected, as far as was noticed."""
+        return identity in self._named
 
     def close(self) -> None:
         """End all connections, and remove the socket's file; what was sent still arrives."""
@@ -211,25 +218,27 @@ class PacketServer:
     def _introduce(self, fd: int, peer: socket.socket) -> None:
         """Read the first packet of a connection: the identity of its peer."""
         try:
-            identity = peer.recv(_IDENTITY_BYTES, _RECEIVED)
+            identity = peer.recv(_IDENTITY_BYTES, _LOOKED_AT)
         except BlockingIOError:
             return
         except OSError as error:
             raise _PeerGoneError from error
         if not identity:
             raise _PeerGoneError
-        other = self._named.get(identity)
-        if other is not None:
-            if not self._handover and not _ended(other):
+        for other in [fd for fd, known in self._identities.items() if known == identity]:
+            if _ended(self._peers[other]):
+                return  # what it had sent is received first
+            if not self._handover:
                 raise _PeerGoneError
-            self._drop(other.fileno())
+            self._drop(other)
+        peer.recv(_IDENTITY_BYTES, _NOW)
         self._identities[fd], self._named[identity] = identity, peer
 
     def _drop(self, fd: int) -> None:
         peer = self._peers.pop(fd)
         self._files.pop(fd).close()
         identity = self._identities.pop(fd, None)
-        if identity is not None:
+        if identity is not None and self._named.get(identity) is peer:
             del self._named[identity]
         if self._poll is not None:
             self._poll.remove(fd)
@@ -247,13 +256,10 @@ def _end(peer: socket.socket) -> None:
 
 
 def _ended(peer: socket.socket) -> bool:
-    """Whether the other end is closed."""
-    try:
-        return not peer.recv(1, _NOW | socket.MSG_PEEK)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
+    """Whether the other end is closed, also where what it sent is still to be received."""
+    asked = select.poll()
+    asked.register(peer, 0)
+    return bool(asked.poll(0))
 
 
 class _Files:

@@ -47,10 +47,6 @@ class WaitingServer(PacketServer):
                     self._came.append(came)
         return True
 
-    def has(self, identity: bytes) -> bool:
-        """Whether that peer is connected, as far as was noticed."""
-        return identity in self._named
-
     def next(self, timeout_ms: int = 60_000) -> tuple[bytes, list[Buffer]]:
         """The identity and the frames of the next message."""
         assert self.poll(timeout_ms), "no message came"

@@ -90,6 +90,55 @@ def test_the_end_of_a_client_is_noticed(server: WaitingServer, client: WaitingCl
     wait_until(lambda: not (server.poll(0) or server.send(b"r1:1", [b"c"])), "the end of it")
 
 
+def test_what_a_client_sent_before_its_end_is_received_after_a_send_to_it_failed(
+    server: WaitingServer, client: WaitingClient
+) -> None:
+    """All of it, in order; then the next connection of its identity is heard."""
+    client.send([b"a"])
+    server.next()
+    client.send([b"b"])
+    client.send([b"last"])
+    client.close()
+    assert not server.send(b"r1:1", [b"answer"]) and not server.has(b"r1:1")
+    assert client.send([b"new"])
+    assert [server.next()[1] for _ in range(3)] == [[b"b"], [b"last"], [b"new"]]
+    assert server.send(b"r1:1", [b"answer"])
+    assert client.next() == [b"answer"]
+
+
+def test_what_a_server_sent_before_its_end_is_received_after_a_send_to_it_failed(
+    endpoint: str,
+) -> None:
+    """Then `send` connects to the next server."""
+    with closing(WaitingClient(endpoint, "r1:1")) as client:
+        with closing(WaitingServer(endpoint)) as server:
+            client.send([b"a"])
+            server.next()
+            assert server.send(b"r1:1", [b"b"]) and server.send(b"r1:1", [b"last"])
+        with closing(WaitingServer(endpoint)) as server:
+            assert not client.send([b"c"]) and not client.send([b"d"])
+            assert client.next() == [b"b"] and client.next() == [b"last"]
+            assert client.poll(60_000) and client.receive() is None
+            assert client.send([b"e"])
+            assert server.next()[1] == [b"e"]
+
+
+def test_a_client_that_comes_back_is_heard_after_what_it_had_sent_before(endpoint: str) -> None:
+    """Also where a second connection under an identity is refused."""
+    with ExitStack() as opened:
+        server = opened.enter_context(closing(WaitingServer(endpoint, handover=False)))
+        client = opened.enter_context(closing(WaitingClient(endpoint, "r1:1")))
+        client.send([b"a"])
+        server.next()
+        words = [bytes([letter]) for letter in b"bcdefg"]
+        for word in words[:4]:
+            client.send([word])
+        client.close()
+        for word in words[4:]:
+            client.send([word])
+        assert [server.next()[1] for _ in words] == [[word] for word in words]
+
+
 @pytest.mark.parametrize("handover", [True, False])
 def test_an_identity_belongs_to_one_connection(endpoint: str, handover: bool) -> None:
     """The newest, with handover; else the first, until that ends."""
