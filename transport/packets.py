@@ -263,27 +263,26 @@ def _ended(peer: socket.socket) -> bool:
 
 
 class _Files:
-    """The files of the large messages that one end of a connection sends."""
+    """The files of the large messages that one end of a connection sends; `sent` is how many it has
+    sent. The last `_FILES` of them are in the files."""
 
     def __init__(self) -> None:
         self._fds: list[int] = []
-        self._number = 0
+        self.sent = 0
 
     def write(self, frames: Sequence[Buffer]) -> tuple[int, int]:
-        """Write a message; the descriptor of its file, and its number."""
-        self._number += 1
-        turn = self._number % _FILES
-        if turn >= len(self._fds):
-            turn = len(self._fds)
+        """Write the message that is to be sent next; the descriptor of its file, and its number."""
+        number, turn = self.sent + 1, self.sent % _FILES
+        if turn == len(self._fds):
             self._fds.append(os.memfd_create("message", os.MFD_CLOEXEC))
         fd = self._fds[turn]
         os.pwrite(fd, bytes(_NUMBER.size), 0)
         os.pwritev(fd, frames, _NUMBER.size)
-        os.pwrite(fd, _NUMBER.pack(self._number), 0)
-        return fd, self._number
+        os.pwrite(fd, _NUMBER.pack(number), 0)
+        return fd, number
 
     def close(self) -> None:
-        fds, self._fds = self._fds, []
+        fds, self._fds, self.sent = self._fds, [], 0
         for fd in fds:
             os.close(fd)
 
@@ -298,6 +297,7 @@ def _send(peer: socket.socket, frames: Sequence[Buffer], files: _Files) -> bool:
             fd, number = files.write(frames)
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [fd]))
             peer.sendmsg((head, _NUMBER.pack(number)), [rights], _NOW)
+            files.sent = number
     except OSError as error:
         if error.errno in _GONE:
             raise _PeerGoneError from error
