@@ -28,6 +28,7 @@ import os
 import select
 import socket
 import struct
+import time
 from collections.abc import Collection, Sequence
 
 from ..errors import WireError
@@ -43,6 +44,10 @@ _NUMBER = struct.Struct("<Q")
 _WORD = 4
 _BUFFER_BYTES = LARGE_BYTES + _WORD * (DEFAULT.max_frames + 1)
 _BACKLOG = 64
+MOST_PEERS = 256
+"""More than any host has robots. Each may hold five descriptors, and a process has 1024 by
+default."""
+_ACCEPT_AGAIN_NS = 100_000_000
 _IDENTITY_BYTES = 256
 _GONE = (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN)
 _FD_BYTES = array.array("i").itemsize
@@ -87,7 +92,10 @@ class PacketClient:
         """Whether there is a connection, which is made now if there was none."""
         if self._socket is not None:
             return True
-        made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        try:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
+        except OSError:  # this process, or the machine, has no descriptor to spare
+            return False
         try:
             made.connect(self._path)
             made.send(self._identity, _NOW)
@@ -135,11 +143,25 @@ class PacketClient:
 
 class PacketServer:
     """Listens at `endpoint`. A peer that comes with the identity of one that is still connected
-    takes its place with `handover`; without, it is refused."""
+    takes its place with `handover`; without, it is refused.
 
-    def __init__(self, endpoint: str, *, handover: bool = True, limits: Limits = DEFAULT) -> None:
+    At most `most_peers` are connected: a connection beyond them is closed, or the oldest that has
+    not said who it is. While the process has no descriptor for one that comes, it waits.
+    """
+
+    def __init__(
+        self,
+        endpoint: str,
+        *,
+        handover: bool = True,
+        limits: Limits = DEFAULT,
+        most_peers: int = MOST_PEERS,
+    ) -> None:
         sockets.unlink_stale(endpoint)
         self.endpoint, self._handover, self._limits = endpoint, handover, limits
+        self._most_peers = most_peers
+        self._accept_ns: int | None = None
+        """When to try again to accept a connection, if there was no descriptor for it."""
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_NONBLOCK)
         self._listener.bind(_path(endpoint))
         self._listener.listen(_BACKLOG)
@@ -158,8 +180,11 @@ class PacketServer:
 
     def ready(self, awake: Collection[Source]) -> list[int]:
         """Accept who comes; the connections that the poll that returned `awake` was woken by: call
-        `receive` for each."""
-        if self._listener.fileno() in awake:
+        `receive` for each. Call it in every turn of the poll, several times a second."""
+        if self._accept_ns is not None:
+            if time.monotonic_ns() >= self._accept_ns:
+                self._accept()
+        elif self._listener.fileno() in awake:
             self._accept()
         return [fd for fd in self._peers if fd in awake]
 
@@ -199,8 +224,7 @@ class PacketServer:
         """End all connections, and remove the socket's file; what was sent still arrives."""
         for fd in list(self._peers):
             self._drop(fd)
-        if self._poll is not None:
-            self._poll.remove(self._listener.fileno())
+        self._listen(now=False)
         self._listener.close()
         sockets.unlink_stale(self.endpoint)
 
@@ -209,11 +233,45 @@ class PacketServer:
             try:
                 peer, _ = self._listener.accept()
             except BlockingIOError:
+                self._listen(now=True)
+                return
+            except OSError:
+                # No descriptor, or no memory. What comes goes on waiting in the kernel, and would
+                # wake the poll at once again.
+                self._listen(now=False)
+                self._accept_ns = time.monotonic_ns() + _ACCEPT_AGAIN_NS
                 return
             peer.settimeout(0.0)
-            self._peers[peer.fileno()], self._files[peer.fileno()] = peer, _Files()
-            if self._poll is not None:
-                self._poll.add(peer.fileno())
+            self._admit(peer)
+
+    def _listen(self, *, now: bool) -> None:
+        """Let connections wake the poll, or not."""
+        listened, self._accept_ns = self._accept_ns is None, None
+        if self._poll is None or listened is now:
+            return
+        if now:
+            self._poll.add(self._listener.fileno())
+        else:
+            self._poll.remove(self._listener.fileno())
+
+    def _admit(self, peer: socket.socket) -> None:
+        """Keep a connection, if there is a place for it."""
+        if len(self._peers) >= self._most_peers:
+            # One that keeps a place without saying who it is must not keep it from others. A
+            # client says it with its connection.
+            silent = next((fd for fd in self._peers if fd not in self._identities), None)
+            if silent is None:
+                _end(peer)
+                return
+            self._drop(silent)
+        fd = peer.fileno()
+        self._peers[fd], self._files[fd] = peer, _Files()
+        if self._poll is not None:
+            self._poll.add(fd)
+        try:
+            self._introduce(fd, peer)
+        except _PeerGoneError:
+            self._drop(fd)
 
     def _introduce(self, fd: int, peer: socket.socket) -> None:
         """Read the first packet of a connection: the identity of its peer."""
@@ -323,8 +381,10 @@ def _receive(peer: socket.socket, buffer: bytearray, limits: Limits) -> list[Buf
     for _, _, data in ancillary:
         fds.frombytes(data[: len(data) - len(data) % _FD_BYTES])
     try:
-        if flags & _CUT:
+        if flags & socket.MSG_TRUNC:
             raise WireError("frames", f"a packet of more than {len(buffer)} bytes")
+        if flags & socket.MSG_CTRUNC:
+            raise WireError("frames", "more files than one, or no descriptor is left for it")
         return _frames(packet, fds[0], limits)
     finally:
         for fd in fds:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from holdfast.transport.arrays import Buffer
-from holdfast.transport.packets import PacketClient, PacketServer
+from holdfast.transport.packets import MOST_PEERS, PacketClient, PacketServer
 from holdfast.transport.poll import Poll
 
 
@@ -30,8 +30,10 @@ class WaitingClient(PacketClient):
 class WaitingServer(PacketServer):
     """A server that waits for its messages, one peer's after the other."""
 
-    def __init__(self, endpoint: str, *, handover: bool = True) -> None:
-        super().__init__(endpoint, handover=handover)
+    def __init__(
+        self, endpoint: str, *, handover: bool = True, most_peers: int = MOST_PEERS
+    ) -> None:
+        super().__init__(endpoint, handover=handover, most_peers=most_peers)
         self._awaited = Poll()
         self.watch(self._awaited)
         self._came: list[tuple[bytes, list[Buffer]]] = []

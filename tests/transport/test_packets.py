@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import array
 import os
+import resource
 import socket
 import struct
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,7 +21,7 @@ from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.limits import DEFAULT
-from holdfast.transport.packets import LARGE_BYTES, PacketClient, _frames
+from holdfast.transport.packets import LARGE_BYTES, PacketClient, PacketServer, _frames
 from holdfast.transport.poll import Poll
 
 
@@ -220,6 +221,82 @@ def test_a_large_message_that_is_not_taken_costs_none_that_was(
     for _ in range(taken - 3):
         server.next()
     assert client.send(large(8)) and server.next()[1] == large(8)
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """This process can open nothing."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    probe = os.open("/dev/null", os.O_RDONLY)
+    os.close(probe)
+    # Descriptors are given from the lowest on that is free; those that are open stay.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (probe, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_a_connection_for_which_there_is_no_descriptor_waits_for_one(endpoint: str) -> None:
+    """Without an error, and without waking the poll again and again; what was sent arrives then."""
+    poll = Poll()
+    with closing(PacketServer(endpoint)) as server, closing(raw(endpoint)) as peer:
+        server.watch(poll)
+        peer.send(struct.pack("<2I", 1, 2) + b"ok")
+        with no_descriptor_left():
+            awake = poll.wait(60_000)
+            assert awake and server.ready(awake) == []
+            assert not poll.wait(0)
+
+        def heard() -> bool:
+            return any(
+                server.receive(fd) == (b"r1:1", [b"ok"]) for fd in server.ready(poll.wait(5))
+            )
+
+        wait_until(heard, "the message")
+        with closing(raw(endpoint, b"r2:1")):
+            assert poll.wait(60_000), "others wake it again"
+
+
+def test_a_client_without_a_descriptor_sends_nothing(
+    server: WaitingServer, client: WaitingClient
+) -> None:
+    """And does when it has one; a large message is not taken either."""
+    with no_descriptor_left():
+        assert not client.send([b"a"])
+    assert client.send([b"b"]) and server.next()[1] == [b"b"]
+    with no_descriptor_left():
+        assert not client.send(large(1))
+    assert client.send(large(2)) and server.next()[1] == large(2)
+
+
+def test_a_server_keeps_no_more_connections_than_it_was_told_to(endpoint: str) -> None:
+    """One more is closed; one that does not say who it is gives its place to another."""
+    with ExitStack() as opened:
+        server = opened.enter_context(closing(WaitingServer(endpoint, most_peers=3)))
+        nameless = [
+            opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+            for _ in range(5)
+        ]
+        for each in nameless:
+            each.connect(endpoint.removeprefix("ipc://"))
+        clients = [
+            opened.enter_context(closing(WaitingClient(endpoint, f"r{k}:1"))) for k in range(4)
+        ]
+        for k, client in enumerate(clients[:3]):
+            assert client.send([b"a"])
+            assert server.next() == (f"r{k}:1".encode(), [b"a"])
+        assert clients[3].send([b"a"])
+        assert not server.poll(50)
+        assert clients[3].poll(60_000) and clients[3].receive() is None
+        assert not clients[3].connected
+        for k, client in enumerate(clients[:3]):
+            assert client.send([b"b"])
+            assert server.next() == (f"r{k}:1".encode(), [b"b"])
+        clients[0].close()
+        assert not server.poll(50), "its end is noticed"
+        assert clients[3].send([b"c"])
+        assert server.next() == (b"r3:1", [b"c"])
 
 
 def with_file(size: int) -> tuple[list[tuple[int, int, array.array[int]]], int]:
