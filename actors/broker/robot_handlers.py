@@ -13,16 +13,13 @@ import logging
 
 from ...transport.bodies import Error, Event, Heartbeat, Inquiry, Open, Reject, Verdict
 from ...transport.header import Kind
+from ..runtime.configs import ROBOT_TAKEOVER_NS
 from .effects import Received
 from .inquiries import Inquiries
 from .peers import Peer
 from .replica_choice import RETRY_AFTER_S, refusal
 from .router_state import RouterState
 from .sessions import Outstanding, RoutedSession
-
-TAKEOVER_NS = 1_500_000_000
-"""For how long a holder must be silent before an older claim may replace it: of a robot whose
-requests are answered something is heard once a second."""
 
 
 class RobotHandlers:
@@ -109,7 +106,7 @@ class RobotHandlers:
         return claim.rank < holder.rank and self._is_alive(holder, now_ns)
 
     def _is_alive(self, holder: RoutedSession, now_ns: int) -> bool:
-        return holder.reachable and now_ns - holder.seen_ns < TAKEOVER_NS
+        return holder.reachable and now_ns - holder.seen_ns < ROBOT_TAKEOVER_NS
 
     def _refuse_older(
         self, peer: Peer, message: Received, holder: RoutedSession, now_ns: int

@@ -3,9 +3,14 @@
 A request and its answer show what a heartbeat and its answer show: that both ends live. While they
 follow each other, a heartbeat only brings the vitals, and goes out at a third of the rate. At a
 broker with hundreds of robots heartbeats are most of the messages.
+
+No heartbeat is left out where the silence that follows could be taken for a loss: of the connection
+at the robot, or of the robot at the broker.
 """
 
 from __future__ import annotations
+
+from ..runtime.configs import ROBOT_TAKEOVER_NS
 
 QUIET_BEATS = 2
 """For so many heartbeats' time after a request that was answered none is needed. The broker hears
@@ -15,10 +20,14 @@ MOST_BEATS = 3
 
 
 class BeatSchedule:
-    """That of one robot at one broker; instants are monotonic ns."""
+    """That of one robot at one broker; instants are monotonic ns. `dead_after_ns`: after how much
+    silence of the broker the connection to it is made anew."""
 
-    def __init__(self, heartbeat_ns: int) -> None:
+    def __init__(self, heartbeat_ns: int, dead_after_ns: int) -> None:
         self._heartbeat_ns = heartbeat_ns
+        silent_ns = QUIET_BEATS * heartbeat_ns
+        # Half of the bound is for the answer's way, and for processes that are paused.
+        self._thins = silent_ns <= dead_after_ns // 2 and silent_ns < ROBOT_TAKEOVER_NS
         self._beaten_ns: int | None = None
         self._asked_ns: int | None = None
         self._waits = False
@@ -42,7 +51,7 @@ class BeatSchedule:
         if self._beaten_ns is None:
             return True
         since_ns = now_ns - self._beaten_ns
-        if since_ns < self._heartbeat_ns or self._asked_ns is None:
+        if since_ns < self._heartbeat_ns or self._asked_ns is None or not self._thins:
             return since_ns >= self._heartbeat_ns
         quiet_ns = self._heartbeat_ns * (1 if self._waits else QUIET_BEATS)
         is_quiet = now_ns - self._asked_ns < quiet_ns and state == self._state

@@ -26,6 +26,11 @@ SILENT_NS = 2_000_000_000
 goes on by it."""
 
 
+def dead_after_ns(config: NetworkConfig) -> int:
+    """After how much silence an open connection to a broker is made anew."""
+    return min(SILENT_NS, round(config.broker_lost_after_s * 5e8))
+
+
 class BrokerPaths:
     """The connections of one robot, numbered as its brokers are. Sends do not block; what a socket
     does not take is dropped, and `send` returns False."""
@@ -46,13 +51,13 @@ class BrokerPaths:
                 identity,
                 key=self._keys.of(k)[0],
                 server=self._keys.of(k)[1],
-                lost_after_ns=min(SILENT_NS, round(config.broker_lost_after_s * 5e8)),
+                lost_after_ns=dead_after_ns(config),
             )
             for k, endpoint in enumerate(config.brokers)
         ]
         self.route = BrokerRoute(len(self.connections), round(config.heartbeat_s * 1e9))
         self.several = len(self.connections) > 1
-        self._beats = BeatSchedule(round(config.heartbeat_s * 1e9))
+        self._beats = BeatSchedule(round(config.heartbeat_s * 1e9), dead_after_ns(config))
         self.bytes_out = 0
         self._opened: dict[int, int] = {}
         """The epoch of the session that each broker may hold."""

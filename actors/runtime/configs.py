@@ -122,6 +122,11 @@ class CameraFeed(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     height: int
 
 
+ROBOT_TAKEOVER_NS = 1_500_000_000
+"""For how long the holder of a robot's name must be silent before an older claim to it may replace
+it. Robots are heard of sooner (`BeatSchedule`)."""
+
+
 class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One robot's connection to its service: it binds `control` for the loop and connects to
     `brokers`, of which it uses the first that answers.

@@ -18,6 +18,7 @@ from ...actors.control.policy_client import PolicyClient, opening
 from ...actors.control.request_cycle import RequestCycle
 from ...actors.control.tick_log import TickLog
 from ...actors.network.beat_schedule import BeatSchedule
+from ...actors.network.broker_paths import dead_after_ns
 from ...actors.network.opening import completed
 from ...actors.runtime.configs import NetworkConfig
 from ...robot.base import RobotSpec
@@ -54,7 +55,7 @@ class DirectClient(PolicyClient):
             context, config.endpoint, f"{config.robot}:1", hwm=sockets.LOCAL_HWM
         )
         self._control, self._network = config, network
-        self._beats = BeatSchedule(round(network.heartbeat_s * 1e9))
+        self._beats = BeatSchedule(round(network.heartbeat_s * 1e9), dead_after_ns(network))
         self._beat: tuple[int, Vitals] | None = None
         self._epoch = 0
         self.sent = 0

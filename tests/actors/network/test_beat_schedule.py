@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ EVENTS = st.lists(
 class Robot:
     """A robot that asks its schedule in every tick."""
 
-    schedule: BeatSchedule = field(default_factory=lambda: BeatSchedule(BEAT))
+    schedule: BeatSchedule = field(default_factory=lambda: BeatSchedule(BEAT, 10 * BEAT))
     now: int = 0
     state: str = "STREAMING"
     beats: list[tuple[int, str]] = field(default_factory=list)
@@ -66,6 +67,25 @@ def test_a_robot_is_heard_of_every_second_heartbeat_and_asks_about_a_late_answer
         robot.does(what)
     times = [at for at, _ in robot.beats]
     assert all(later - sooner >= BEAT for sooner, later in pairwise(times))
+
+
+@pytest.mark.parametrize(
+    ("heartbeat_s", "dead_after_s", "thins"),
+    [
+        *((0.5, 2.0, True), (0.51, 2.0, False), (1.25, 2.0, False), (0.05, 0.2, True)),
+        *((0.7, 60.0, True), (0.75, 60.0, False)),  # the broker would give its name away
+    ],
+)
+def test_no_heartbeat_is_left_out_where_silence_would_count_as_a_loss(
+    heartbeat_s: float, dead_after_s: float, thins: bool
+) -> None:
+    """Two heartbeats' time is at most half of the connection's bound, and below a takeover's."""
+    beat_ns = round(heartbeat_s * 1e9)
+    schedule = BeatSchedule(beat_ns, round(dead_after_s * 1e9))
+    schedule.beaten("", 0)
+    schedule.asked(beat_ns)
+    schedule.answered()
+    assert schedule.due("", beat_ns) is not thins
 
 
 def test_a_robot_that_asks_nothing_sends_every_heartbeat() -> None:
