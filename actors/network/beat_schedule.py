@@ -30,16 +30,18 @@ class BeatSchedule:
         self._thins = silent_ns <= dead_after_ns // 2 and silent_ns < ROBOT_TAKEOVER_NS
         self._beaten_ns: int | None = None
         self._asked_ns: int | None = None
-        self._waits = False
+        self._awaited: int | None = None
+        """The seq of the last request, if the broker has not answered it."""
         self._state = ""
 
-    def asked(self, now_ns: int) -> None:
-        """A request was sent to the broker."""
-        self._asked_ns, self._waits = now_ns, True
+    def asked(self, seq: int, now_ns: int) -> None:
+        """The request `seq` was sent to the broker."""
+        self._asked_ns, self._awaited = now_ns, seq
 
-    def answered(self) -> None:
-        """The broker answered the request."""
-        self._waits = False
+    def answered(self, seq: int) -> None:
+        """The broker answered the request `seq`; only the last one's answer is awaited."""
+        if seq == self._awaited:
+            self._awaited = None
 
     def beaten(self, state: str, now_ns: int) -> None:
         """A heartbeat was sent, by which the robot is in `state`."""
@@ -53,6 +55,6 @@ class BeatSchedule:
         since_ns = now_ns - self._beaten_ns
         if since_ns < self._heartbeat_ns or self._asked_ns is None or not self._thins:
             return since_ns >= self._heartbeat_ns
-        quiet_ns = self._heartbeat_ns * (1 if self._waits else QUIET_BEATS)
+        quiet_ns = self._heartbeat_ns * (QUIET_BEATS if self._awaited is None else 1)
         is_quiet = now_ns - self._asked_ns < quiet_ns and state == self._state
         return not is_quiet or since_ns >= MOST_BEATS * self._heartbeat_ns

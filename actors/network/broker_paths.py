@@ -125,11 +125,11 @@ class BrokerPaths:
         self._opened[k] = epoch
         return self.send(frames, k)
 
-    def asked(self, now_ns: int) -> None:
-        """A request was sent to the present broker."""
+    def asked(self, seq: int, now_ns: int) -> None:
+        """The request `seq` was sent to the present broker."""
         # Of several brokers all are sent heartbeats, so that those that answer are known.
         if not self.several:
-            self._beats.asked(now_ns)
+            self._beats.asked(seq, now_ns)
 
     def ended(self) -> None:
         """The present broker has ended or refused the session."""
@@ -138,7 +138,7 @@ class BrokerPaths:
     def heard(self, broker: int, header: Header, now_ns: int) -> None:
         """A message of `broker` arrived."""
         if header.kind in (Kind.REPLY, Kind.ERROR):
-            self._beats.answered()
+            self._beats.answered(header.seq)
         answered = header.kind is Kind.HEARTBEAT
         self.route.heard(broker, now_ns, header.token if answered else 0)
         round_trip_ns = self.route.paths[broker].longest_round_trip_ns

@@ -69,7 +69,7 @@ class SessionMoves:
             to = route.due(now_ns)
             sent = to is not None and self._open_at(to, now_ns)
         if sent:
-            self._paths.asked(now_ns)
+            self._paths.asked(header.seq, now_ns)
             self._direct.route.by_broker(header.seq, now_ns)
             return True
         self._asked = None

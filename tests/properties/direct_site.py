@@ -87,7 +87,7 @@ class DirectSite:
             open=lambda frames, epoch: self._send(frames),
             heard=lambda broker, header, now_ns: None,
             ended=lambda: None,
-            asked=lambda now_ns: None,
+            asked=lambda seq, now_ns: None,
         )
         log = logging.getLogger("direct-site")
         self.session = SessionMoves(cast("Any", self.paths), self.direct, self.relay, log)

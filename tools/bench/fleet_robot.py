@@ -79,19 +79,20 @@ class DirectClient(PolicyClient):
             # It claims the session from the handshake on, not from its answer.
             super().beat(self._epoch, *self._beat)
 
-    def answered(self) -> None:
-        """The broker answered a request."""
-        self._beats.answered()
-
     def _send(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> bool:
         gone = sockets.send(self.socket, messages.encode(header, body, blobs or ()))
         self.sent += gone
         if header.kind is Kind.REQUEST:
-            self._beats.asked(self.now_ns)
+            self._beats.asked(header.seq, self.now_ns)
         return gone
 
     def _receive(self) -> list[Buffer] | None:
-        return sockets.receive(self.socket)
+        frames = sockets.receive(self.socket)
+        if frames is not None:
+            header = Header.unpack(frames[0])
+            if header.kind in (Kind.REPLY, Kind.ERROR):
+                self._beats.answered(header.seq)
+        return frames
 
     def disconnect(self) -> None:
         self.socket.close(linger=50)
@@ -182,7 +183,6 @@ class FleetRobot:
             if self._conversation.receive(self._step, now_ns):
                 self.latencies_ms.append((now_ns - self._asked_ns) / 1e6)
                 waited = False
-                self._client.answered()
         if waited and self._buffer.outstanding is None:
             self.failed += 1
 

@@ -15,7 +15,9 @@ from holdfast.actors.network.beat_schedule import MOST_BEATS, QUIET_BEATS, BeatS
 BEAT = 10
 """Ticks between two heartbeats of a robot that sends nothing else."""
 EVENTS = st.lists(
-    st.tuples(st.integers(0, 3 * BEAT), st.sampled_from(["ask", "answer", "STALLED", "STREAMING"])),
+    st.tuples(
+        st.integers(0, 3 * BEAT), st.sampled_from(["ask", "answer", "late", "STALLED", "STREAMING"])
+    ),
     max_size=30,
 )
 
@@ -29,6 +31,7 @@ class Robot:
     state: str = "STREAMING"
     beats: list[tuple[int, str]] = field(default_factory=list)
     asked: int | None = None
+    seq: int = 0
     answered: bool = True
 
     def tick(self) -> None:
@@ -39,11 +42,14 @@ class Robot:
 
     def does(self, what: str) -> None:
         if what == "ask":
-            self.schedule.asked(self.now)
+            self.seq += 1
+            self.schedule.asked(self.seq, self.now)
             self.asked, self.answered = self.now, False
         elif what == "answer":
-            self.schedule.answered()
+            self.schedule.answered(self.seq)
             self.answered = True
+        elif what == "late":  # to the request before, which is not awaited any more
+            self.schedule.answered(self.seq - 1)
         else:
             self.state = what
 
@@ -83,8 +89,8 @@ def test_no_heartbeat_is_left_out_where_silence_would_count_as_a_loss(
     beat_ns = round(heartbeat_s * 1e9)
     schedule = BeatSchedule(beat_ns, round(dead_after_s * 1e9))
     schedule.beaten("", 0)
-    schedule.asked(beat_ns)
-    schedule.answered()
+    schedule.asked(1, beat_ns)
+    schedule.answered(1)
     assert schedule.due("", beat_ns) is not thins
 
 

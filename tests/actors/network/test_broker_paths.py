@@ -56,6 +56,6 @@ def test_a_heartbeat_after_an_answer_is_left_out_only_where_none_would_be_missed
     """A connection that is silent for 2 s, or half of `broker_lost_after_s`, is made anew."""
     it = paths(heartbeat_s=heartbeat_s, broker_lost_after_s=broker_lost_after_s)
     next_ns = BEATEN_NS + round(heartbeat_s * 1e9)
-    it.asked(next_ns - 1_000_000)
-    it.heard(0, Header(Kind.REPLY), next_ns)
+    it.asked(7, next_ns - 1_000_000)
+    it.heard(0, Header(Kind.REPLY, seq=7), next_ns)
     assert it.beat_due("", next_ns) is due
