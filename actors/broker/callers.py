@@ -61,10 +61,11 @@ class Callers:
                 return
             del self._by_name[oldest.name]
 
-    def shift(self, absence_ns: int) -> None:
-        """Discount an absence of the broker."""
+    def shift(self, absence_ns: int, now_ns: int) -> None:
+        """Discount an absence of the broker, which is over now."""
         for caller in self._by_name.values():
-            caller.heard_ns += absence_ns
+            # Not beyond now: one that is heard of next would be behind, and older.
+            caller.heard_ns = min(caller.heard_ns + absence_ns, now_ns)
 
     def _heard(self, name: str, now_ns: int) -> Caller:
         caller = self._by_name.setdefault(name, Caller(name, now_ns))

@@ -98,10 +98,10 @@ class Inquiries:
             )
             self._refuse(question, reject)
 
-    def shift(self, absence_ns: int) -> None:
-        """Discount an absence of the broker."""
+    def shift(self, absence_ns: int, now_ns: int) -> None:
+        """Discount an absence of the broker, which is over now."""
         for question in self._pending.values():
-            question.placed_ns += absence_ns
+            question.shift(absence_ns, now_ns)
 
     def waits(self) -> bool:
         """Whether an inquiry was not sent yet, so that a tick is due soon."""

@@ -112,10 +112,11 @@ class Replica:
             max(configured_ns, batches_ns) if now_ns - self.owed_ns < batches_ns else configured_ns
         )
 
-    def shift(self, absence_ns: int) -> None:
-        """Discount an absence of the broker: the replica may have made progress meanwhile."""
-        self.progress_ns += absence_ns
-        self.heard_ns += absence_ns
+    def shift(self, absence_ns: int, now_ns: int) -> None:
+        """Discount an absence of the broker, which is over now: the replica may have made progress
+        meanwhile."""
+        self.progress_ns = min(self.progress_ns + absence_ns, now_ns)
+        self.heard_ns = min(self.heard_ns + absence_ns, now_ns)
 
 
 class Registry:

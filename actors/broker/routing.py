@@ -159,7 +159,7 @@ class Routing:
         absence_ns = now_ns - self._ticked_ns
         self._ticked_ns = now_ns
         if absence_ns > ABSENT_NS:
-            self._shift(absence_ns)
+            self._shift(absence_ns, now_ns)
         self._watch_replicas(now_ns)
         for session in state.sessions.silent(now_ns - self._robot_lost_ns):
             state.close(session, "robot-silent")
@@ -276,15 +276,15 @@ class Routing:
             request.sent = False
             state.unsent(session)
 
-    def _shift(self, absence_ns: int) -> None:
+    def _shift(self, absence_ns: int, now_ns: int) -> None:
         """Discount a pause of this process: messages of that time are still in the sockets."""
         self.counters.count("broker-absences")
         for replica in self._state.registry:
-            replica.shift(absence_ns)
+            replica.shift(absence_ns, now_ns)
         for session in self._state.sessions:
-            session.shift(absence_ns)
-        self._state.callers.shift(absence_ns)
-        self._inquiries.shift(absence_ns)
+            session.shift(absence_ns, now_ns)
+        self._state.callers.shift(absence_ns, now_ns)
+        self._inquiries.shift(absence_ns, now_ns)
 
     def _probe_replicas(self) -> None:
         beat = Heartbeat(progress=self._state.turns)

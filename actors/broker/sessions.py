@@ -106,12 +106,15 @@ class RoutedSession:
             self.request.sent = False
             self.request.asked_ns = now_ns
 
-    def shift(self, absence_ns: int) -> None:
-        """Discount an absence of the broker: the robot may have spoken meanwhile."""
-        self.seen_ns += absence_ns
-        self.placed_ns += absence_ns
+    def shift(self, absence_ns: int, now_ns: int) -> None:
+        """Discount an absence of the broker, which is over now: the robot may have spoken
+        meanwhile."""
+        # Not beyond now: what is heard next would be older, and `Sessions.silent` ends its search
+        # at the first that was heard of lately.
+        self.seen_ns = min(self.seen_ns + absence_ns, now_ns)
+        self.placed_ns = min(self.placed_ns + absence_ns, now_ns)
         if self.request is not None:
-            self.request.asked_ns += absence_ns
+            self.request.asked_ns = min(self.request.asked_ns + absence_ns, now_ns)
 
 
 class Sessions:
