@@ -22,6 +22,9 @@ from ..runtime.stop_messages import StopPeer
 
 HELD_NS = 250_000_000
 """How often what became of the stops is passed on: many hosts answer at once."""
+AT_ONCE_NS = 100_000_000
+"""How often a robot's host is told at once, and not with the next turn: that looks at the files and
+at all hosts, and a host may say with every heartbeat that it knows something else."""
 SILENT_NS = 10_000_000_000
 """After which a robot's host is sent nothing."""
 
@@ -36,6 +39,8 @@ class StopExchange:
         self._held = HeldRobots(directory, "broker")
         self._unheld = False
         self._held_ns = 0
+        self._at_once_ns: dict[bytes, int] = {}
+        """When a connection's robot was last told at once."""
 
     @property
     def digest(self) -> str:
@@ -44,12 +49,18 @@ class StopExchange:
 
     def heard(self, identity: bytes, name: str, body: object, now_ns: int) -> bool:
         """Take in a message of the connection of the robot `name`; only those about stops count.
-        Whether it is to be told now: one that has just come is not to be given a session before it
-        knows what is in force."""
+        Whether to call `turn` at once: one that has just come is not to be given a session before
+        it knows what is in force. Not more often than once in `AT_ONCE_NS` for a connection."""
         if isinstance(body, Heartbeat) and body.stops:
             peer = self._known.peers.setdefault(identity, StopPeer(name))
             peer.heard(body.stops, now_ns)
-            return bool(self._known.stops.stops) and peer.is_due(self.digest)
+            if not self._known.stops.stops or not peer.is_due(self.digest):
+                return False
+            told_ns = self._at_once_ns.get(identity)
+            if told_ns is not None and now_ns - told_ns < AT_ONCE_NS:
+                return False
+            self._at_once_ns[identity] = now_ns
+            return True
         if isinstance(body, Stops):
             self._known.take(body)
             self._unheld |= self._held.heard(self._believed(name, body.held))
@@ -67,6 +78,7 @@ class StopExchange:
         known = self._known
         known.look()
         known.peers = {k: v for k, v in known.peers.items() if now_ns - v.heard_ns < SILENT_NS}
+        self._at_once_ns = {k: v for k, v in self._at_once_ns.items() if k in known.peers}
         if not known.stops.stops:
             return
         held_due = self._unheld and now_ns >= self._held_ns + HELD_NS

@@ -197,6 +197,25 @@ def test_a_host_that_hears_of_old_stops_does_not_hold_for_a_moment(hosts: TwoHos
     assert hosts.agree
 
 
+def test_a_host_that_has_just_come_is_told_at_once_and_one_that_goes_on_so_ten_times_a_second(
+    hosts: TwoHosts,
+) -> None:
+    """One that says with each heartbeat that it knows something else costs no turn of its own."""
+    hosts.store(0).add([new_stop(["r1"], "anna", "", 1.0)], [])
+    hosts.exchange.turn(0, lambda frames: True)
+    wrong = Heartbeat(progress=0, stops="x")
+    at_once: dict[str, int] = {"r1": 0, "r2": 0}
+    for now_ns in range(0, 1_000_000_000, 1_000_000):
+        for robot in at_once:
+            if hosts.exchange.heard(f"{robot}:1".encode(), robot, wrong, now_ns):
+                at_once[robot] += 1
+                hosts.exchange.turn(now_ns, lambda frames: True)
+        assert min(at_once.values()) > 0, "the first is not made to wait"
+    assert at_once == {"r1": 10, "r2": 10}
+    right = Heartbeat(progress=0, stops=hosts.exchange.digest)
+    assert not hosts.exchange.heard(b"r3:1", "r3", right, 0), "it knows"
+
+
 def test_a_robots_row_is_believed_from_its_own_connection(hosts: TwoHosts) -> None:
     """If it has one; else from that of another robot, which is of its host."""
     hosts.exchange.heard(b"r1:1", "r1", Heartbeat(progress=0, stops="x"), 1)
