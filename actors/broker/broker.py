@@ -93,6 +93,8 @@ class BrokerActor(Actor):
         if self._keys is not None:
             self.resources.callback(self._keys.close)
         self.resources.callback(self._notify_peers)
+        gc.freeze()  # a collection then looks at no module
+        self.resources.callback(gc.unfreeze)  # a program may go on in this process
 
     def run(self) -> None:
         poll = Poll(self.link.fileno())
@@ -105,7 +107,6 @@ class BrokerActor(Actor):
             self._keys.watch(poll)
         tick_ns = report_ns = probe_ns = memory_ns = time.monotonic_ns()
         turned_ns, more = 0, False
-        gc.freeze()  # a collection then looks at no module
         self.ready()
         while not self.stopping:
             now_ns = time.monotonic_ns()

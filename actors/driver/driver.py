@@ -92,6 +92,7 @@ class DriverActor(Actor):
     def run(self) -> None:
         set_slice(_SLICE_NS)
         gc.freeze()
+        self.resources.callback(gc.unfreeze)  # a program may go on in this process
         self.ready(hang_timeout_s=self.config.io_timeout_s)
         self._check_latch([])  # before the device is opened
         while not self.stopping:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -67,6 +68,13 @@ def running(actor: Actor, stop: Callable[[], object]) -> Iterator[Actor]:
         stop()
         thread.join(60)
     assert codes == [0]
+
+
+def test_a_driver_that_has_ended_leaves_nothing_frozen(simulated: dict[str, object]) -> None:
+    """What a program that goes on in its process had then is collected again."""
+    with driven(simulated):
+        assert gc.get_freeze_count()
+    assert not gc.get_freeze_count()
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import statistics
 import time
@@ -18,6 +19,18 @@ from holdfast.transport.bodies import Drain, Error, Heartbeat, Open
 from holdfast.transport.header import Header, Kind
 
 Start = Callable[..., LiveBroker]
+
+
+def test_a_broker_that_has_ended_leaves_nothing_frozen(
+    start_broker: Callable[..., LiveBroker],
+) -> None:
+    """What a program that goes on in its process had then is collected again."""
+    broker = start_broker()
+    broker.until(lambda status: "requests" in status)
+    assert gc.get_freeze_count()
+    broker.supervisor.command("stop")
+    broker.thread.join(60)
+    assert not gc.get_freeze_count()
 
 
 def test_a_request_and_its_reply_pass_byte_for_byte(broker: LiveBroker) -> None:
