@@ -159,11 +159,12 @@ class DirectPath:
         return self._replica is not None and self._replica.awake(ready)
 
     def receive(self) -> list[Buffer] | None:
-        """The frames of the next answer; None if there is none. Raises WireError."""
+        """The frames of the next answer; None if there is none, or the replica has ended: a request
+        that it had is `late` then. Raises WireError."""
         replica = self._replica
         frames = None if replica is None else replica.receive()
         if frames is None and replica is not None and not replica.connected:
-            self.route.lost()  # the replica has ended: the broker is asked at once
+            self.route.lost()  # the replica has ended: the broker is to be asked
         return frames
 
     def connect(self, endpoint: str) -> None:

@@ -126,6 +126,8 @@ class NetworkActor(Actor):
                 self._receive(partial(self._control.receive, peer), self._from_control)
             if self._direct.awake(ready):
                 self._receive(self._direct.receive, self._answers.from_replica)
+                if self._direct.route.late(now_ns) is not None:  # the replica has ended
+                    self._session.follow(now_ns)
             for k, connection in enumerate(self._brokers.connections):
                 if connection.socket in ready:
                     self._receive(

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from holdfast.actors.network.direct_path import DirectPath
+from holdfast.actors.network.network import NetworkActor
 from holdfast.tests.actors.network.network_bench import Bench, noise
 from holdfast.tests.transport.packet_peers import WaitingServer
 from holdfast.tests.waiting import wait_until
@@ -212,6 +213,23 @@ def test_a_session_that_the_replica_does_not_hold_is_asked_of_the_broker(robot: 
     robot.answer(Header(Kind.ACCEPT, epoch=1), terms)
     wait_until(lambda: robot.status().get("replica") == "pick/1", "the other replica")
     robot.until_straight()
+
+
+def test_a_request_at_a_replica_that_ends_is_asked_of_the_broker_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its end does it: neither an answer that is late nor a tick is waited for."""
+    with closing(Robot(tmp_path, direct_late_s=600.0)) as robot:
+        robot.join()
+        monkeypatch.setattr(NetworkActor, "_watch_brokers", lambda *_: None)  # what a tick does
+        seq = robot.ask_for()
+        assert robot.at_door().header.seq == seq
+        robot.door.close()
+        robot.door = WaitingServer(f"{robot.endpoint}.next")
+        asked = robot.at_broker(Kind.REQUEST)
+        assert asked.header.seq == seq
+        robot.reply(asked, 2.0, straight=False)
+        assert robot.got() == (seq, 2.0)
 
 
 def test_a_replica_that_is_not_there_is_asked_by_the_broker(robot: Robot) -> None:
