@@ -63,7 +63,8 @@ class DirectDoor:
     def send(self, identity: bytes, frames: Sequence[Buffer]) -> None:
         """Answer the network actor of that `identity`."""
         if not self._server.send(identity, frames):
-            self.dropped["robot-gone"] += 1
+            is_full = self._server.has(identity)
+            self.dropped["robot-full" if is_full else "robot-gone"] += 1
 
     def close(self) -> None:
         """Close; answers that were sent still arrive."""

@@ -24,8 +24,9 @@ class ControlLink:
     def __init__(self, endpoint: str, robot: str, dropped: Counter[str]) -> None:
         self._robot, self._dropped = robot, dropped
         self.identity = b""
-        # Control's next incarnation has another identity, and the kernel closes the connections of
-        # a dead one: a second connection under the same identity is never control's.
+        # Control connects again only after its connection has ended, and its next incarnation has
+        # another identity: that a forked child may keep the connection of a dead one keeps it from
+        # nothing. A second connection under the identity of one that is open is not control's.
         self._server = PacketServer(endpoint, handover=False)
 
     def watch(self, poll: Poll) -> None:
@@ -66,7 +67,8 @@ class ControlLink:
         """Send `frames` to `identity`, by default the holder of the session."""
         identity = identity or self.identity
         if identity and not self._server.send(identity, frames):
-            self._dropped["control-gone"] += 1
+            is_full = self._server.has(identity)
+            self._dropped["control-full" if is_full else "control-gone"] += 1
 
     def close(self) -> None:
         """End the connections; what was sent still arrives."""

@@ -135,7 +135,7 @@ def test_a_control_loop_that_does_not_read_costs_a_bounded_queue(between: Betwee
         sockets.send(between.bench.front, [between.bench.peer, *frames])
         while between.bench.front.poll(0):
             between.bench.front.recv_multipart()
-        return int(between.status().get("dropped", {}).get("control-gone", 0))
+        return int(between.status().get("dropped", {}).get("control-full", 0))
 
     wait_until(dropped, "dropped messages to control", every_s=0)
 

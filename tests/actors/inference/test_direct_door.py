@@ -14,6 +14,7 @@ import pytest
 
 from holdfast.actors.inference.answer_sender import AnswerSender
 from holdfast.actors.inference.broker_links import BrokerLinks
+from holdfast.actors.inference.direct_door import DirectDoor
 from holdfast.policy.kinds import load_policy
 from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
 from holdfast.tests.actors.inference.broker_side import BrokerSide
@@ -28,6 +29,7 @@ from holdfast.transport.header import Header, Kind
 from holdfast.transport.host import boot_id
 from holdfast.transport.messages import decode, encode
 from holdfast.transport.outbox import Outbox
+from holdfast.transport.poll import Poll
 
 BY_BROKER, STRAIGHT = b"", b"r1:1"
 
@@ -206,6 +208,29 @@ def test_a_replica_serves_the_robots_of_its_host_straight(
     junk_counts = {"dropped:frames": 1, "dropped:header": 1, "dropped:kind": 1}
     assert junk_counts.items() <= it.status()["counts"].items()
     assert not list(tmp_path.glob("*.direct"))
+
+
+def test_answers_to_a_robot_that_does_not_read_and_to_one_that_is_gone_are_counted_apart(
+    tmp_path: Path, straight: Callable[[str], WaitingClient]
+) -> None:
+    """Both are dropped, and neither is an error."""
+    poll = Poll()
+    with closing(DirectDoor(sockets.ipc(tmp_path, "door"))) as door:
+        door.watch(poll)
+        client = straight(door.endpoint)
+        assert client.send(RobotSide("r1").request(example(1), seq=1))
+
+        def came() -> bool:
+            return any(door.receive(each) is not None for each in door.ready(poll.wait(10)))
+
+        wait_until(came, "the request")
+        while not door.dropped:
+            door.send(STRAIGHT, [bytes(5000)])
+        assert door.dropped == {"robot-full": 1}
+        client.close()
+        door.send(STRAIGHT, [b"late"])
+        door.send(STRAIGHT, [b"later"])
+        assert door.dropped == {"robot-full": 1, "robot-gone": 2}
 
 
 def test_a_robot_of_the_same_host_is_offered_the_door(

@@ -163,6 +163,14 @@ def test_one_open_of_another_peer_does_not_end_the_robots_session(
     other.close()
 
 
+def test_messages_for_a_control_actor_that_has_ended_are_counted_as_such(patient: Bench) -> None:
+    """And not as those of one that does not read."""
+    patient.open(shm=True)
+    patient.control.close()
+    wait_until(lambda: patient.dropped().get("control-gone", 0) > 1, "messages for it")
+    assert "control-full" not in patient.dropped()
+
+
 def test_control_gets_in_after_another_claimed_the_session_and_fell_silent(patient: Bench) -> None:
     """A claim with the highest epoch holds the session only while it is heard of."""
     other = WaitingClient(patient.boot.config["control"], "r1/control:7")
