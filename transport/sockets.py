@@ -46,10 +46,6 @@ KEEPALIVE_PROBES = 3
 HANDSHAKE_MS = 5000
 DEALER_HWM = 4
 ROUTER_HWM = 8
-LOCAL_HWM = 32
-"""Between processes of one host that exchange one request at a time, so that the queue stays empty
-however long it may be. After every half of a queue libzmq wakes the thread at its other end, which
-mostly has nothing to do: a queue of 4 costs a wake-up for every second message, on either side."""
 COPIED = 4
 """Frames taken as bytes: identity, robot, header, body. Blobs are views of what libzmq received,
 which costs 0.7 µs more for a small one and saves 70 µs for a raw image."""

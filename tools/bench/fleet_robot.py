@@ -32,6 +32,10 @@ from .request_path import ROBOT, TASK
 FPS = 30.0
 CHUNK_STEPS = 50
 SERVICE = "bench"
+QUEUE = 32
+"""Messages that may wait in the socket, which stays empty where one request is exchanged at a time.
+After every half of a queue libzmq wakes the thread at its other end, which mostly has nothing to
+do: a queue of 4 costs a wake-up for every second message, on either side."""
 _LOG_BYTES = 8 << 10
 
 
@@ -51,9 +55,7 @@ class DirectClient(PolicyClient):
         self, context: sockets.Context, config: ControlConfig, network: NetworkConfig
     ) -> None:
         super().__init__(config, 1)
-        self.socket = sockets.dealer(
-            context, config.endpoint, f"{config.robot}:1", hwm=sockets.LOCAL_HWM
-        )
+        self.socket = sockets.dealer(context, config.endpoint, f"{config.robot}:1", hwm=QUEUE)
         self._control, self._network = config, network
         self._beats = BeatSchedule(round(network.heartbeat_s * 1e9), dead_after_ns(network))
         self._beat: tuple[int, Vitals] | None = None
