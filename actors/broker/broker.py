@@ -27,6 +27,7 @@ from .answer_log import AnswerLog
 from .arrival import Arrival
 from .counters import Rate
 from .effects import Effect, Log, ToReplica, ToRobot
+from .gathering import gather_ns
 from .listener import Listener
 from .memory_guard import MemoryGuard
 from .peer_keys import PeerKeys
@@ -46,12 +47,6 @@ REPLICA_HWM = 64
 earlier message left. With 8, and 300 robots at two replicas, two requests of five had to wait."""
 ROWS = (128, 48, 16, 4, 0)
 LINGER_MS = 100
-CROWD = 32
-"""From so many sessions on the broker looks for messages once in `GATHER_NS` at most."""
-GATHER_NS = 3_000_000
-"""To be woken costs several times what a message costs: those of many robots are better handled a
-few at once. It adds this to an answer's way at most twice, for robots that ask half a second
-ahead."""
 MEMORY_NS = 50_000_000
 """How often the memory is checked: a fast peer on this host sends 50 MB in that time."""
 
@@ -114,8 +109,8 @@ class BrokerActor(Actor):
             wake_ns = tick_ns if self._retry_ns is None else min(tick_ns, self._retry_ns)
             wait_ms = max(0, -(-(wake_ns - now_ns) // 1_000_000))
             settled = [each.socket for each in (self._back, self._front) if each.settled]
-            if not more and self._routing.sessions >= CROWD:
-                time.sleep(max(0, turned_ns + GATHER_NS - now_ns) / 1e9)
+            if sleep_ns := gather_ns(self._routing.sessions, turned_ns, now_ns, more=more):
+                time.sleep(sleep_ns / 1e9)
             awake = poll.wait(wait_ms, settled=settled)
             now_ns = turned_ns = time.monotonic_ns()
             more = False

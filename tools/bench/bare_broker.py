@@ -14,7 +14,8 @@ from typing import Any
 
 import zmq
 
-from ...actors.broker.broker import CROWD, GATHER_NS, MESSAGES_PER_TURN, REPLICA_HWM
+from ...actors.broker.broker import MESSAGES_PER_TURN, REPLICA_HWM
+from ...actors.broker.gathering import gather_ns
 from ...actors.runtime.actor import Actor
 from ...actors.runtime.configs import BrokerConfig
 from ...transport import messages, sockets
@@ -53,8 +54,9 @@ class BareBroker(Actor):
         report_ns = turned_ns = 0
         self.ready()
         while not self.stopping:
-            if len(self._places) >= CROWD:  # as the real one
-                time.sleep(max(0, turned_ns + GATHER_NS - time.monotonic_ns()) / 1e9)
+            now_ns, robots = time.monotonic_ns(), len(self._places)
+            if sleep_ns := gather_ns(robots, turned_ns, now_ns, more=False):  # as the real one
+                time.sleep(sleep_ns / 1e9)
             awake = poll.wait(_WAIT_MS, settled=self._settled)
             now_ns = turned_ns = time.monotonic_ns()
             if self._back in awake:
