@@ -59,7 +59,7 @@ class SiteRequest:
         """Whether the robot's host knows of it."""
         if self.lifted:
             return row.seen == self.digest and not self.stops & set(row.stops)
-        return self.stops <= set(row.stops)
+        return bool(self.stops) and self.stops <= set(row.stops)
 
     def message(self, robot: KnownRobot, row: HeldRobot | None) -> str:
         """What was not done at a robot of another host, and what to do; empty if all was."""
@@ -119,8 +119,8 @@ def stop_site(
     names = [name for name in names if len(name) <= DEFAULT.max_name_chars]
     store = _store(fleet)
     store.look()
-    # As with a latch, the first stop is the one to explain.
-    stop = store.stops.covering(names) or new_stop(names, by, why, time.time())
+    # Also where one holds them already: a lift of that may be under way.
+    stop = new_stop(names, by, why, time.time())
     request = SiteRequest(fleet, robots, store)
     try:
         store.add([stop], [])

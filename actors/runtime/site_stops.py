@@ -63,15 +63,6 @@ class SiteStops:
         found = (s for s in self.stops.values() if not s.robots or robot in s.robots)
         return sorted((s for s in found if not self._is_lifted(s.id, robot)), key=_age)
 
-    def covering(self, robots: Iterable[str]) -> SiteStop | None:
-        """The first stop that holds all `robots`, or all of the site where none is named."""
-        named = tuple(robots)
-        for stop in self.in_force():
-            whole = not stop.robots and all(lift.stop != stop.id for lift in self.lifts)
-            if whole or (named and all(stop in self.holding(robot) for robot in named)):
-                return stop
-        return None
-
     def standing_for(self, stop: str) -> frozenset[str]:
         """The ids of the stops by which `stop` is in force: its own, or those that stand in."""
         return frozenset(s.id for s in self.in_force() if stop == s.id or stop in s.instead_of)

@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from holdfast.actors.driver import emergency_stop, latch
+from holdfast.actors.driver.site_request import SiteRequest
 from holdfast.actors.driver.stop_outcome import StopOutcome
 from holdfast.actors.runtime import robots_file
+from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
 from holdfast.actors.runtime.site_stop_store import SiteStopStore
 from holdfast.actors.supervision.emergency_stops import EmergencyStops
@@ -21,6 +23,7 @@ from holdfast.tests.actors.driver.fake_driver import FakeDriver
 from holdfast.transport.keys import Role
 from holdfast.transport.keys import new as new_key
 from holdfast.transport.limits import DEFAULT
+from holdfast.transport.stop_bodies import HeldRobot
 
 CONFIRMED = {"latched": True, "confirmed": True, "by": "anna", "error": ""}
 LIFTED = {"latched": False, "error": ""}
@@ -283,3 +286,26 @@ def test_the_robots_of_a_fleet_are_found_while_it_runs_and_after(
         robots_file.find("other")
     (tmp_path / "run/cell" / robots_file.FILE).write_text("damaged")
     assert robots_file.find() == [cell, old]
+
+
+def test_a_stop_that_is_given_while_another_host_lifts_an_earlier_one_stays(
+    cell: KnownRobots, tmp_path: Path
+) -> None:
+    """Each stop is one of its own: the lift that arrives afterwards is of the earlier one only."""
+    emergency_stop.stop([cell], by="anna", patience_s=0.0)
+    here = SiteStopStore(Path(cell.state_dir), None)
+    here.look()
+    there = SiteStopStore(tmp_path / "elsewhere", None)
+    there.add(here.stops.in_force(), [])
+    lifts = lifts_of(there.stops.lifting([]), "ben", None)
+    emergency_stop.stop([cell], by="carla", patience_s=0.0)
+    here.add([], lifts)
+    assert [stop.by for stop in here.holding("left")] == ["carla"]
+    held = latched(cell, "far")
+    assert held is not None and held.by == "carla"
+
+
+def test_a_request_without_a_stop_in_force_is_known_to_no_host(cell: KnownRobots) -> None:
+    """Nothing was given: no robot's row confirms it."""
+    row = HeldRobot(robot="far", confirmed=True, latched=True)
+    assert not SiteRequest(cell, cell.robots).knows(row)

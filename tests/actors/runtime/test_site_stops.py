@@ -243,19 +243,6 @@ def test_whatever_stops_name_is_sent_within_the_limits_of_a_body(letter: str) ->
     assert len(found.held) == len(held)
 
 
-def test_a_stop_that_is_given_again_is_the_first_one() -> None:
-    """Unless a robot of it was released meanwhile."""
-    every, one = new_stop([], "", "", 2.0), new_stop(["r1"], "", "", 1.0)
-    known = SiteStops().merged([one], [])
-    assert known.covering(["r1"]) == one
-    assert known.covering([]) is None and known.covering(["r1", "r2"]) is None
-    known = known.merged([every], [])
-    assert known.covering([]) == known.covering(["r2"]) == every
-    known = known.merged([], [Lift(stop=every.id, robots=("r2",))])
-    assert known.covering([]) is None and known.covering(["r2"]) is None
-    assert known.covering(["r1"]) == one
-
-
 def test_a_lift_that_differs_in_words_only_is_one_lift() -> None:
     """Its signature does not cover who lifted it: copies of it are without number."""
     stop = new_stop(["r1"], "", "", 1.0)
