@@ -34,6 +34,8 @@ class SiteStopFiles:
     def __init__(self, state_dir: Path) -> None:
         self.is_read = False
         """Whether all of the folder was read once."""
+        self.is_whole = False
+        """Whether nothing changed while the folder was read last."""
         self.read: dict[str, int] = {}
         """The files that were read, and when they had changed."""
         self._state_dir = state_dir
@@ -65,7 +67,9 @@ class SiteStopFiles:
                 return stops, lifts
             recent = 0 <= time.time_ns() - changed_ns < _RECENT_NS
             self._seen_ns = None if recent else changed_ns
+            self.is_whole = False
             self._scan(stops, lifts)
+            self.is_whole = not recent and self._folder.stat().st_mtime_ns == changed_ns
         except FileNotFoundError:
             self._unread.clear()
         except OSError as error:
@@ -74,6 +78,10 @@ class SiteStopFiles:
             return stops, lifts
         self._fault, self.is_read = "", True
         return stops, lifts
+
+    def has(self, name: str) -> bool:
+        """Whether the file was there when the folder was read last."""
+        return name in self.read or name in self._unread
 
     def _scan(self, stops: list[SiteStop], lifts: dict[str, Lift]) -> None:
         read: dict[str, int] = {}
@@ -139,7 +147,7 @@ def _files_of(known: SiteStops) -> dict[str, bytes]:
     in_force = known.in_force()
     over = [stop for stop in known.stops.values() if stop not in in_force]
     items: list[SiteStop | Lift] = [*in_force, *known.lifts, *over]
-    files = {_name_of(item): item for item in items}
+    files = {name_of(item): item for item in items}
     return {name: msgspec.json.encode(item) for name, item in files.items()}
 
 
@@ -150,7 +158,8 @@ def unknown_stop(id: str, why: str) -> SiteStop:
     return SiteStop(id=id, by="unknown", why=why.encode("utf-8", "replace").decode()[:256])
 
 
-def _name_of(item: SiteStop | Lift) -> str:
+def name_of(item: SiteStop | Lift) -> str:
+    """Of its file."""
     if isinstance(item, SiteStop):
         return f"stop.{item.id}"
     return f"lift.{hashlib.sha256(msgspec.json.encode(item)).hexdigest()[:24]}"

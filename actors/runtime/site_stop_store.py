@@ -1,9 +1,10 @@
 """`SiteStopStore`: the stops of a site as one process of a host knows them, beside their files.
 
-Guaranteed: what this process knew it does not forget, whatever happens to the files; a lift that
-comes while it runs counts only if it is an operator's (`lifting`). One in a file that does not
-count is checked again every second: the operator's public key may be on its way here. A damaged
-stop holds every robot; so do stops that the system does not let this process read, until it can.
+Guaranteed: what this process knew it does not forget, whatever happens to the files (but for a stop
+that was removed for one that stands in for it); a lift that comes while it runs counts only if it
+is an operator's (`lifting`). One in a file that does not count is checked again every second: the
+operator's public key may be on its way here. A damaged stop holds every robot; so do stops that the
+system does not let this process read, until it can.
 
 What is added can be read by all processes at once; that it outlasts a power cut takes as long as
 the disk does. A program waits for it (`settle`), an actor has a thread that does.
@@ -13,14 +14,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from ...transport.stop_bodies import Lift, SiteStop
 from . import durable
-from .site_stop_files import SiteStopFiles, unknown_stop
-from .site_stops import SiteStops
+from .site_stop_files import SiteStopFiles, name_of, unknown_stop
+from .site_stops import SiteStops, stands_in
 
 AGAIN_NS = 1_000_000_000
 """Until what could not be read, or did not count, is tried again."""
@@ -29,7 +30,8 @@ AGAIN_NS = 1_000_000_000
 class SiteStopStore:
     """That of the fleet with the state directory `state_dir`, whose public keys are in `keyring` if
     it has keys. With `robot` only what is about that robot, and nothing can be added: no time goes
-    to the lifts of others."""
+    to the lifts of others. As it knows few stops, it makes no stand-in of its own: those of others
+    are in the folder."""
 
     def __init__(self, state_dir: Path, keyring: Path | None, robot: str | None = None) -> None:
         self.stops = SiteStops()
@@ -39,6 +41,10 @@ class SiteStopStore:
         self._keyring, self._robot = keyring, robot
         self._uncounted: dict[str, Lift] = {}
         """By file, the lifts that do not count here, or not yet."""
+        self._stand_ins: dict[str, SiteStop] = {}
+        """By file, also those of other robots."""
+        self._compared: Mapping[str, int] = {}
+        """The files in which what they stand in for was looked for."""
         self._again_ns = 0
         self.unsettled = ""
         """Why what was added may not outlast a power cut; empty if it does, or will."""
@@ -81,6 +87,8 @@ class SiteStopStore:
             changed = self._take_files(stops, lifts, believes=believes)
         else:
             changed = False
+        if self._robot is not None:
+            changed |= self._forget_replaced(stops)
         return changed or before != self.unreadable
 
     def add(self, stops: Iterable[SiteStop], lifts: Iterable[Lift]) -> bool:
@@ -129,6 +137,21 @@ class SiteStopStore:
         counted = list(new.values()) if believes else self._counted(stops, new)
         # In one step: a stop is not in force for a moment that is lifted already.
         return self._take(stops, counted)
+
+    def _forget_replaced(self, new: Iterable[SiteStop]) -> bool:
+        """Forget the stops whose files were removed for a stand-in: a lift is of that one. Whether
+        there were any."""
+        self._stand_ins |= {name_of(stop): stop for stop in new if stop.instead_of}
+        # In a folder that changes under a scan the stand-in of a stand-in may be missed.
+        if not self._stand_ins or not self._files.is_whole or self._files.read is self._compared:
+            return False
+        self._compared = there = self._files.read
+        self._stand_ins = {name: s for name, s in self._stand_ins.items() if name in there}
+        found = self._stand_ins.values()
+        gone = [stop for stop in self.stops.stops.values() if not self._files.has(name_of(stop))]
+        replaced = {stop.id for stop in gone if any(stands_in(each, stop) for each in found)}
+        self.stops = self.stops.without(replaced)
+        return bool(replaced)
 
     def _is_mine(self, about: SiteStop | Lift) -> bool:
         return self._robot is None or not about.robots or self._robot in about.robots

@@ -27,6 +27,14 @@ MAX_LIFTS = 4 * MAX_STOPS
 """Of one stop, and of stops that are not known."""
 
 
+def stands_in(one: SiteStop, known: SiteStop) -> bool:
+    """Whether `one` is in the place of a stop that is known here: it names the robots of that, but
+    for those that were lifted before it was made."""
+    named = set(_checked(one).instead_of)
+    all_ = bool(known.instead_of) and named.issuperset(known.instead_of)
+    return one.id != known.id and (known.id in named or all_)
+
+
 def new_stop(robots: Iterable[str], by: str, why: str, at_s: float) -> SiteStop:
     """A stop of `robots`, or of all of the site where none is named, or more than one names."""
     named = tuple(sorted(set(robots)))
@@ -62,6 +70,10 @@ class SiteStops:
         """The stops in force for a robot, the first one first."""
         found = (s for s in self.stops.values() if not s.robots or robot in s.robots)
         return sorted((s for s in found if not self._is_lifted(s.id, robot)), key=_age)
+
+    def without(self, stops: Collection[str]) -> SiteStops:
+        """The same without these: they are in force by others."""
+        return SiteStops({k: s for k, s in self.stops.items() if k not in stops}, self.lifts)
 
     def standing_for(self, stop: str) -> frozenset[str]:
         """The ids of the stops by which `stop` is in force: its own, or those that stand in."""

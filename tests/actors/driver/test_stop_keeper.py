@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import logging
 import os
 import shutil
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -29,6 +31,7 @@ from holdfast.transport.keys import new as new_key
 from holdfast.transport.stop_bodies import MAX_STOPS, SiteStop
 
 LOG = logging.getLogger("test")
+INSTANTS = itertools.count(1)
 
 
 def keeper(state_dir: Path | None, keyring: Path | None = None) -> StopKeeper:
@@ -248,6 +251,78 @@ def test_a_stop_of_the_site_is_lifted_by_an_operators_signature_only(
     SiteStopStore(state, None).add([], lift)
     held.look()
     assert (held.stop is None) is (role is Role.OPERATOR)
+
+
+def press(state: Path, robots: list[str], at_s: float) -> SiteStop:
+    """As a program does, with what it removes of the files."""
+    store = SiteStopStore(state, None)
+    store.look()
+    stop = new_stop(robots, "anna", "", at_s)
+    store.add([stop], [])
+    store.settle()
+    return stop
+
+
+def lift_all(state: Path, robots: list[str]) -> None:
+    """As a program does."""
+    store = SiteStopStore(state, None)
+    store.look()
+    store.add([], lifts_of(store.stops.lifting(robots), "op", None))
+    store.settle()
+
+
+def aged(state: Path) -> None:
+    """The folder changed so long ago that one reading of it is whole."""
+    at_s = next(INSTANTS)
+    os.utime(state / FOLDER, (at_s, at_s))
+
+
+@pytest.mark.parametrize("asleep", [False, True])
+def test_more_stops_than_there_is_room_for_are_lifted_from_every_driver_that_runs(
+    tmp_path: Path, asleep: bool
+) -> None:
+    """Also from those that saw each stop alone, and that slept through stand-ins and lifts."""
+    names = [f"r{k}" for k in range(MAX_STOPS + 4)]
+    drivers = {name: StopKeeper(name, tmp_path, None, LOG) for name in names}
+
+    def all_look() -> None:
+        aged(tmp_path)
+        for driver in drivers.values():
+            driver.look()
+
+    for k, name in enumerate(names):
+        press(tmp_path, [name], float(k))
+        if not asleep or k < MAX_STOPS:
+            all_look()
+            assert all(drivers[each].stop is not None for each in names[: k + 1])
+    if asleep:  # the next stand-in does not name it
+        lift_all(tmp_path, [names[MAX_STOPS - 1]])
+        press(tmp_path, ["another"], 99.0)
+    for name in names:
+        lift_all(tmp_path, [name])
+        if not asleep:
+            all_look()
+            assert drivers[name].stop is None and drivers[name].freed()
+    all_look()
+    assert [name for name, driver in drivers.items() if driver.stop is not None] == []
+
+
+def test_removing_a_stop_frees_no_robot_where_another_stands_in_for_others_only(
+    tmp_path: Path,
+) -> None:
+    """Nor does a stop that names it without the hash of what it stands in for as its id."""
+    first = press(tmp_path, ["left"], 0.0)
+    held = keeper(tmp_path)
+    assert held.look()
+    for k in range(1, MAX_STOPS + 2):
+        press(tmp_path, ["right"], float(k))
+    claim = SiteStop(id="0" * 16, robots=("right",), instead_of=(first.id,))
+    (tmp_path / FOLDER / f"stop.{claim.id}").write_bytes(msgspec.json.encode(claim))
+    (tmp_path / FOLDER / f"stop.{first.id}").unlink()
+    for _ in range(2):
+        aged(tmp_path)
+        held.look()
+        assert held.stop is not None
 
 
 def test_words_that_are_not_utf_8_delay_no_stop(tmp_path: Path) -> None:
