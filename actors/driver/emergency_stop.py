@@ -15,9 +15,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from ...errors import RobotError
+from ...transport.limits import DEFAULT
 from ..runtime.robots_file import KnownRobot, KnownRobots
 from ..runtime.suggestions import closest
 from . import latch
@@ -50,27 +49,27 @@ def stop(
     by, why, names = latch.encodable(by) or user(), latch.encodable(why), _encodable(names)
     until_s = time.monotonic() + SITE_PATIENCE * patience_s
     request = {"do": "estop", "by": by, "why": why}
-    chosen, elsewhere, outcomes = _choose(_with_guests(fleets, names, guests), names, request)
+    chosen, elsewhere = _choose(fleets, names, request)
+    unknown = _unknown(fleets, names)
+    spread = [] if here else [fleet for fleet, robots in elsewhere if robots or not names]
+    _latch([robot for robot in chosen if robot.fleet not in spread], by, why)
     asked: list[SiteRequest] = []
     for fleet, robots in elsewhere:
-        if not here and (robots or not names):
+        named = names if fleet in spread else unknown
+        if not here and (named or not names):
             from .site_request import stop_site
 
-            asked.append(stop_site(fleet, robots, names, by, why))
+            asked.append(stop_site(fleet, robots, named, by, why))
     # What holds for the whole site is a file of this host too, which its drivers find.
-    written = [one.fleet for one in asked if not one.error]
-    for robot in chosen:
-        if robot.fleet in written:
-            continue
-        try:
-            latch.engage(robot.state_dir, robot.known.name, by, why)
-        except RobotError as error:
-            robot.error = str(error)
+    unwritten = [one.fleet for one in asked if one.error and one.fleet in spread]
+    _latch([robot for robot in chosen if robot.fleet in unwritten], by, why)
     ask(chosen, lambda answer: bool(answer.get("confirmed")), patience_s)
-    _settle([robot for robot in chosen if robot.fleet not in written], asked)
-    if not names:
-        _add_guests(asked, guests)
-    outcomes = [stopped(robot, by, patience_s) for robot in chosen] + outcomes
+    latched = [robot for robot in chosen if robot.fleet not in spread or robot.fleet in unwritten]
+    _settle(latched, asked)
+    if unknown or not names:
+        _add_guests(asked, names, guests)
+    outcomes = [stopped(robot, by, patience_s) for robot in chosen]
+    outcomes += _missing(names, fleets, asked)
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
 
@@ -86,13 +85,15 @@ def release(
     of an operator's key, for a fleet with keys. `guests` as for `stop`."""
     names, until_s = _encodable(names), time.monotonic() + SITE_PATIENCE * patience_s
     request = {"do": "release", "key": secret}
-    chosen, elsewhere, outcomes = _choose(_with_guests(fleets, names, guests), names, request)
+    chosen, elsewhere = _choose(fleets, names, request)
+    unknown = _unknown(fleets, names)
     asked = [_lifted(fleet, robots, names, secret) for fleet, robots in elsewhere]
     ask(chosen, bool, patience_s)
     _settle(chosen, asked)
-    if not names:
-        _add_guests([one for one in asked if one.stops], guests)
-    outcomes = [released(robot, secret, patience_s) for robot in chosen] + outcomes
+    if unknown or not names:
+        _add_guests([one for one in asked if one.stops], names, guests)
+    outcomes = [released(robot, secret, patience_s) for robot in chosen]
+    outcomes += _missing(names, fleets, asked)
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
 
@@ -118,22 +119,46 @@ def user() -> str:
     return latch.encodable(f"{name}@{socket.gethostname()}")
 
 
-def _with_guests(
-    fleets: Sequence[KnownRobots], names: Sequence[str], guests: Guests | None
-) -> Sequence[KnownRobots]:
-    """With the robots of scripts, where a name is of none that the files have: a stop of others
-    does not wait for a supervisor."""
-    if guests is None or set(names) <= {robot.name for known in fleets for robot in known.robots}:
-        return fleets
-    return [
-        msgspec.structs.replace(known, robots=(*known.robots, *guests(known))) for known in fleets
-    ]
+def _latch(robots: Iterable[AskedRobot], by: str, why: str) -> None:
+    for robot in robots:
+        try:
+            latch.engage(robot.state_dir, robot.known.name, by, why)
+        except RobotError as error:
+            robot.error = str(error)
 
 
-def _add_guests(asked: Iterable[SiteRequest], guests: Guests | None) -> None:
-    if guests is not None:
-        for request in asked:
-            request.robots = (*request.robots, *guests(request.fleet))
+def _unknown(fleets: Sequence[KnownRobots], names: Iterable[str]) -> tuple[str, ...]:
+    """The names that the files do not have, but a robot of a script may."""
+    known = {robot.name for fleet in fleets for robot in fleet.robots}
+    return tuple(n for n in names if n not in known and len(n) <= DEFAULT.max_name_chars)
+
+
+def _add_guests(asked: Iterable[SiteRequest], names: Sequence[str], guests: Guests | None) -> None:
+    """The robots of scripts, which no file has: only after all is done, as a supervisor tells
+    of them, and may hang."""
+    if guests is None:
+        return
+    for request in asked:
+        found = [robot for robot in guests(request.fleet) if not names or robot.name in names]
+        request.robots = (*request.robots, *found)
+
+
+def _missing(
+    names: Sequence[str], fleets: Sequence[KnownRobots], asked: Sequence[SiteRequest]
+) -> list[StopOutcome]:
+    """What is done for the names of which no robot is known, not even of a script."""
+    known = {robot.name for fleet in fleets for robot in fleet.robots}
+    known |= {robot.name for request in asked for robot in request.robots}
+    outcomes = []
+    for name in dict.fromkeys(names):
+        if name in known:
+            continue
+        done = dict.fromkeys(request.without_robot(name) for request in asked)
+        said = [f"no robot {name!r} is known now", closest(name, sorted(known)), *done]
+        message = "" if "" in done else "; ".join(filter(None, said))
+        there = ", ".join(fleet.fleet for fleet in fleets)
+        outcomes.append(StopOutcome(robot=name, fleet=there, message=message))
+    return outcomes
 
 
 def _encodable(names: Iterable[str]) -> tuple[str, ...]:
@@ -142,30 +167,15 @@ def _encodable(names: Iterable[str]) -> tuple[str, ...]:
 
 def _choose(
     fleets: Sequence[KnownRobots], names: Sequence[str], request: dict[str, Any]
-) -> tuple[list[AskedRobot], list[tuple[KnownRobots, list[KnownRobot]]], list[StopOutcome]]:
-    """The robots of this machine that are meant, by fleet those of other hosts, and an outcome
-    for each that there is not."""
+) -> tuple[list[AskedRobot], list[tuple[KnownRobots, list[KnownRobot]]]]:
+    """The robots of this machine that are meant, and by fleet those of other hosts."""
     chosen: list[AskedRobot] = []
     elsewhere: list[tuple[KnownRobots, list[KnownRobot]]] = []
-    outcomes: list[StopOutcome] = []
     for known in fleets:
-        others: list[KnownRobot] = []
-        for robot in known.robots:
-            if names and robot.name not in names:
-                continue
-            if robot.wake:
-                chosen.append(AskedRobot(known, robot, request))
-                continue
-            others.append(robot)
-        elsewhere.append((known, others))
-    there = [robot.name for known in fleets for robot in known.robots]
-    for name in dict.fromkeys(names):
-        if name not in there:
-            message = f"no robot {name!r}; {closest(name, there)}"
-            outcomes.append(
-                StopOutcome(robot=name, fleet=", ".join(k.fleet for k in fleets), message=message)
-            )
-    return chosen, elsewhere, outcomes
+        meant = [robot for robot in known.robots if not names or robot.name in names]
+        chosen += [AskedRobot(known, robot, request) for robot in meant if robot.wake]
+        elsewhere.append((known, [robot for robot in meant if not robot.wake]))
+    return chosen, elsewhere
 
 
 def _lifted(
@@ -178,8 +188,9 @@ def _lifted(
     keyring = None if fleet.keyring is None else Path(fleet.keyring)
     if keyring is None or operator_key.fits(keyring, secret):
         return lift_site(fleet, robots, names, user(), secret)
-    named = ", ".join(robot.name for robot in robots)
-    return SiteRequest(fleet, robots, lifted=True, error=operator_key.needed(named, keyring))
+    named = ", ".join(names or [robot.name for robot in robots])
+    error = operator_key.needed(named, keyring)
+    return SiteRequest(fleet, robots, names, lifted=True, error=error)
 
 
 def _site_outcomes(request: SiteRequest, until_s: float) -> list[StopOutcome]:

@@ -28,14 +28,18 @@ SCRIPT = "script"
 
 @dataclass
 class SiteRequest:
-    """What is asked of `robots`, all of other hosts; `error` is why it could not be written."""
+    """What is asked of the robots `names`, or of all where none is named; `robots` are those of
+    other hosts among them. `error` is why it could not be written."""
 
     fleet: KnownRobots
     robots: Sequence[KnownRobot]
+    names: Sequence[str] = ()
     store: SiteStopStore | None = None
     stops: frozenset[str] = frozenset()
     """The ids of the stops that are given, or lifted."""
     lifted: bool = False
+    freed: frozenset[str] = frozenset()
+    """Which robots had been stopped by name, and are lifted."""
     digest: str = ""
     """Of what a host knows that knows of this."""
     error: str = ""
@@ -94,6 +98,17 @@ class SiteRequest:
             "there, or by cutting its power"
         )
 
+    def without_robot(self, name: str) -> str | None:
+        """What it does for a name of which no robot is known: empty if that is all that can be
+        meant, None if it is nothing."""
+        if name not in self.names or self.error:
+            return self.error or None
+        if not self.lifted:
+            return f"a stop for it is in force, until `actorctl estop --release {name}`"
+        if name in self.freed:
+            return ""
+        return "it is lifted from the stop of the whole site" if self.stops else None
+
     def answers(self, until_s: float) -> Mapping[str, HeldRobot]:
         """What the robots' hosts have answered, by robot, as soon as all is done or at the instant
         `until_s` of the monotonic clock. Of one whose host does not know of this the last word, if
@@ -121,7 +136,7 @@ def stop_site(
     store.look()
     # Also where one holds them already: a lift of that may be under way.
     stop = new_stop(names, by, why, time.time())
-    request = SiteRequest(fleet, robots, store)
+    request = SiteRequest(fleet, robots, names, store)
     try:
         store.add([stop], [])
     except (OSError, RuntimeDirError) as error:
@@ -150,7 +165,8 @@ def lift_site(
         key = str(secret).encode()
         operator = Key(KeyOwner("operator", Role.OPERATOR), zmq.curve_public(key), key)
     stops = frozenset(stop for stop, _ in wanted)
-    request = SiteRequest(fleet, robots, store, stops, lifted=True)
+    freed = {name for id in stops for name in store.stops.stops[id].robots if name in names}
+    request = SiteRequest(fleet, robots, names, store, stops, lifted=True, freed=frozenset(freed))
     try:
         store.add([], lifting.lifts_of(wanted, by, operator))
     except (OSError, RuntimeDirError) as error:

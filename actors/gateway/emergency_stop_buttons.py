@@ -35,7 +35,7 @@ class EmergencyStopButtons:
         """Lift the stop of `robot`, where that needs no key; as `stop` otherwise."""
 
         def release() -> list[StopOutcome]:
-            return emergency_stop.release(self._fleets(), _names(robot))
+            return emergency_stop.release(self._fleets(), _names(robot), guests=guests)
 
         return await _outcome(release, "released")
 

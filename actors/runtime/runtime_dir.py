@@ -43,15 +43,18 @@ def state_dir(fleet: str) -> Path:
 
 
 def running() -> dict[str, Path]:
-    """The running fleets of this user on this machine: name to runtime directory."""
+    """The running fleets of this user on this machine: name to runtime directory. Waits for
+    none."""
     found: dict[str, Path] = {}
     base = runtime_base()
     if not base.is_dir():
         return found
     for path in sorted(base.iterdir()):
-        with socket.socket(socket.AF_UNIX) as probe:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK) as probe:
             try:
                 probe.connect(str(path / SOCKET))
+            except BlockingIOError:
+                pass  # its supervisor hangs, and its queue is full
             except OSError:
                 continue  # no fleet's directory, or what a killed supervisor left
         found[path.name] = path

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from ...errors import ControlSocketError
 from ..runtime.robots_file import KnownRobot, KnownRobots
-from ..runtime.runtime_dir import SOCKET, running
+from ..runtime.runtime_dir import SOCKET, runtime_base
 from .control_socket import ask
 
 PATIENCE_S = 0.5
 
 
 def guests(fleet: KnownRobots) -> list[KnownRobot]:
-    """Those that the supervisor of `fleet` shows; none if it does not answer."""
-    path = running().get(fleet.fleet)
-    if path is None:
-        return []
+    """Those that the supervisor of `fleet` shows; none if it does not answer, or is hung."""
     try:
-        status = ask(path / SOCKET, timeout_s=PATIENCE_S, do="status")["status"]
+        socket = runtime_base() / fleet.fleet / SOCKET
+        status = ask(socket, timeout_s=PATIENCE_S, do="status")["status"]
     except ControlSocketError:
         return []
     known = {robot.name for robot in fleet.robots}
-    rows = status["site"]["robots"]
+    rows = status.get("site", {}).get("robots", ())
     return [KnownRobot(row["name"], host=row["where"]) for row in rows if row["name"] not in known]

@@ -156,7 +156,9 @@ def test_a_name_that_is_not_there_stops_the_others_all_the_same(cell: KnownRobot
     with driver(cell, "left", CONFIRMED):
         outcomes = by_name(emergency_stop.stop([cell], ["left", "rihgt"], patience_s=60))
     assert outcomes["left"].done
-    assert "did you mean 'right'?" in outcomes["rihgt"].message
+    said = outcomes["rihgt"].message
+    assert "no robot 'rihgt' is known now; did you mean 'right'?" in said
+    assert "a stop for it is in force, until `actorctl estop --release rihgt`" in said
     assert not outcomes["rihgt"].done
 
 
@@ -247,7 +249,8 @@ def test_a_name_that_is_too_long_for_a_robot_stops_no_other_one(cell: KnownRobot
     """The stop of those that are named beside it can be read, and holds them alone."""
     long = "r" * (DEFAULT.max_name_chars + 1)
     outcomes = by_name(emergency_stop.stop([cell], ["far", long], patience_s=0.0))
-    assert "no robot" in outcomes[long].message
+    said = outcomes[long].message
+    assert "no robot" in said and "in force" not in said
     assert latched(cell, "far") is not None
     assert latched(cell, "left") is None
 
@@ -309,3 +312,53 @@ def test_a_request_without_a_stop_in_force_is_known_to_no_host(cell: KnownRobots
     """Nothing was given: no robot's row confirms it."""
     row = HeldRobot(robot="far", confirmed=True, latched=True)
     assert not SiteRequest(cell, cell.robots).knows(row)
+
+
+def test_a_script_s_robot_is_stopped_by_name_also_where_no_supervisor_tells_of_it(
+    cell: KnownRobots,
+) -> None:
+    """The stop is written first, and then it is asked who has the name; a release lifts it."""
+    engaged: list[bool] = []
+
+    def hangs(_: KnownRobots) -> list[KnownRobot]:
+        engaged.append(latched(cell, "bench") is not None and latched(cell, "left") is not None)
+        return []
+
+    outcomes = by_name(emergency_stop.stop([cell], ["left", "bench"], patience_s=0.0, guests=hangs))
+    assert engaged == [True] and latched(cell, "right") is None
+    assert latch.engaged(Path(cell.state_dir), "left") is not None
+    assert "not running" in outcomes["left"].message
+    assert "a stop for it is in force" in outcomes["bench"].message
+    (outcome,) = emergency_stop.release([cell], ["bench"], patience_s=0.0, guests=hangs)
+    assert outcome.done and outcome.robot == "bench" and latched(cell, "bench") is None
+    (outcome,) = emergency_stop.release([cell], ["bench"], patience_s=0.0, guests=hangs)
+    assert "no robot 'bench' is known now; expected one of" in outcome.message
+
+
+def test_a_script_s_robot_that_a_supervisor_tells_of_is_asked_for(cell: KnownRobots) -> None:
+    """Others that it tells of were not meant."""
+
+    def guests(_: KnownRobots) -> list[KnownRobot]:
+        return [KnownRobot("bench", host="script"), KnownRobot("other", host="script")]
+
+    (outcome,) = emergency_stop.stop([cell], ["bench"], patience_s=0.0, guests=guests)
+    assert outcome.robot == "bench" and "its script has not answered" in outcome.message
+
+
+def test_a_stop_of_this_machine_alone_writes_none_for_a_name_that_is_not_there(
+    cell: KnownRobots,
+) -> None:
+    """Nor is one claimed."""
+    (outcome,) = emergency_stop.stop([cell], ["bench"], here=True, patience_s=0.0)
+    assert "no robot 'bench'" in outcome.message and "in force" not in outcome.message
+    assert latched(cell, "bench") is None
+
+
+def test_a_misspelt_name_is_not_released_by_way_of_a_stop_of_the_whole_site(
+    cell: KnownRobots,
+) -> None:
+    """It is suggested what was meant."""
+    emergency_stop.stop([cell], patience_s=0.0)
+    (outcome,) = emergency_stop.release([cell], ["rihgt"], patience_s=0.0)
+    assert "did you mean 'right'?" in outcome.message and not outcome.done
+    assert latched(cell, "right") is not None
