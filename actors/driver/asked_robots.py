@@ -7,7 +7,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,12 +27,13 @@ MAX_ANSWER = 64 * 1024
 
 class AskedRobot(msgspec.Struct):
     """One robot that is being stopped or released; `error` is why its latch was not engaged, or
-    may not outlast a power cut."""
+    not removed, and `unsettled` why a power cut may undo what was done, in words."""
 
     fleet: KnownRobots
     known: KnownRobot
     request: dict[str, Any]
     error: str = ""
+    unsettled: str = ""
     answer: dict[str, Any] | None = None
     absent: bool = False
     """Whether no process listens at its socket."""
@@ -104,6 +105,7 @@ def stopped(robot: AskedRobot, by: str, patience_s: float) -> StopOutcome:
     if robot.error:
         reached = "its driver" if answer.get("latched") else "nothing"
         message = "; ".join(filter(None, [f"{robot.error}: {reached} holds it", message]))
+    message = "; ".join(filter(None, [message, robot.unsettled]))
     return StopOutcome(
         robot=robot.known.name,
         fleet=robot.fleet.fleet,
@@ -114,20 +116,25 @@ def stopped(robot: AskedRobot, by: str, patience_s: float) -> StopOutcome:
     )
 
 
-def released(robot: AskedRobot, secret: str | None, patience_s: float) -> StopOutcome:
-    """What became of one that was to be released. Without a driver its latch is removed, if the
-    operator's `secret` fits."""
+def remove(robots: Iterable[AskedRobot], secret: str | None) -> None:
+    """Remove the latches of those without a driver, if the operator's `secret` fits; what keeps one
+    there is its `error`."""
+    for robot in robots:
+        if robot.absent and robot.answer is None:
+            robot.error = _remove(robot, secret)
+
+
+def released(robot: AskedRobot, patience_s: float) -> StopOutcome:
+    """What became of one that was to be released."""
     name, answer = robot.known.name, robot.answer
     latched, message = False, ""
     if answer is not None:
         latched, message = bool(answer.get("latched")), str(answer.get("error") or "")
-    elif robot.absent:
-        message = _remove(robot, secret)
-        latched = _is_held(robot)
     else:
-        latched = _is_held(robot)
-        message = f"its driver did not answer within {patience_s:g} s: try again"
-    message = "; ".join(filter(None, [message, robot.error]))
+        latched, message = _is_held(robot), robot.error
+        if not robot.absent:
+            message = f"its driver did not answer within {patience_s:g} s: try again"
+    message = "; ".join(filter(None, [message, robot.unsettled]))
     return StopOutcome(
         robot=name, fleet=robot.fleet.fleet, latched=latched, confirmed=latched, message=message
     )

@@ -2,7 +2,8 @@
 
 Each robot's latch is engaged first: a file, which needs no live process. Then its driver is asked
 by datagrams until its device has confirmed, for a bounded time. All robots at once. Only then are
-the files waited for, so that a power cut does not undo it: no robot moves on while a disk is slow.
+the files waited for, for a bounded time, so that a power cut does not undo it: no robot moves on
+while a disk is slow.
 """
 
 from __future__ import annotations
@@ -12,15 +13,17 @@ import pwd
 import socket
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import RobotError
 from ...transport.limits import DEFAULT
+from ..runtime import durable
 from ..runtime.robots_file import KnownRobot, KnownRobots
 from ..runtime.suggestions import closest
 from . import latch
-from .asked_robots import AskedRobot, ask, released, stopped
+from .asked_robots import AskedRobot, ask, released, remove, stopped
 from .stop_outcome import StopOutcome
 
 if TYPE_CHECKING:
@@ -28,6 +31,8 @@ if TYPE_CHECKING:
 
 Guests = Callable[[KnownRobots], Sequence[KnownRobot]]
 PATIENCE_S = 1.0
+SETTLE_S = 3.0
+"""How long a disk is waited for."""
 SITE_PATIENCE = 3.0
 """How many times longer the robots of other hosts are waited for."""
 
@@ -64,8 +69,7 @@ def stop(
     unwritten = [one.fleet for one in asked if one.error and one.fleet in spread]
     _latch([robot for robot in chosen if robot.fleet in unwritten], by, why)
     ask(chosen, lambda answer: bool(answer.get("confirmed")), patience_s)
-    latched = [robot for robot in chosen if robot.fleet not in spread or robot.fleet in unwritten]
-    _settle(latched, asked)
+    _settle(chosen, asked)
     if unknown or not names:
         _add_guests(asked, names, guests)
     outcomes = [stopped(robot, by, patience_s) for robot in chosen]
@@ -89,25 +93,39 @@ def release(
     unknown = _unknown(fleets, names)
     asked = [_lifted(fleet, robots, names, secret) for fleet, robots in elsewhere]
     ask(chosen, bool, patience_s)
+    remove(chosen, secret)
     _settle(chosen, asked)
     if unknown or not names:
         _add_guests([one for one in asked if one.stops], names, guests)
-    outcomes = [released(robot, secret, patience_s) for robot in chosen]
+    outcomes = [released(robot, patience_s) for robot in chosen]
     outcomes += _missing(names, fleets, asked)
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
 
-def _settle(latched: Sequence[AskedRobot], asked: Sequence[SiteRequest]) -> None:
-    """Wait for the disk; what is wrong with it becomes the error of those whose files it has."""
-    for request in asked:
-        request.settle()
-    for state_dir in {robot.state_dir for robot in latched}:
-        there = [robot for robot in latched if robot.state_dir == state_dir and not robot.error]
-        try:
-            latch.settle(state_dir, [robot.known.name for robot in there])
-        except RobotError as error:
-            for robot in there:
-                robot.error = str(error)
+def _settle(robots: Iterable[AskedRobot], asked: Sequence[SiteRequest]) -> None:
+    """Wait for the disk, up to `SETTLE_S`; what is wrong with it is said of all robots whose files
+    it has, of those too of this host that a stop of the site holds."""
+    until_s = time.monotonic() + SETTLE_S
+    by_folder: dict[Path, list[AskedRobot]] = {}
+    for robot in robots:
+        if not robot.error:
+            by_folder.setdefault(robot.state_dir, []).append(robot)
+    of_site = [(request, durable.Settling(request.settle)) for request in asked]
+    of_latches = {
+        folder: durable.Settling(partial(latch.settle, folder, [r.known.name for r in there]))
+        for folder, there in by_folder.items()
+    }
+    for request, settling in of_site:
+        request.unsettled = _unsettled(settling.fault(until_s))
+    for folder, there in by_folder.items():
+        faults = [_unsettled(of_latches[folder].fault(until_s))]
+        faults += [request.unsettled for request in asked if request.state_dir == folder]
+        for robot in there:
+            robot.unsettled = next(filter(None, faults), "")
+
+
+def _unsettled(fault: str) -> str:
+    return f"a power cut may undo it ({fault})" if fault else ""
 
 
 def user() -> str:
@@ -154,7 +172,8 @@ def _missing(
         if name in known:
             continue
         done = dict.fromkeys(request.without_robot(name) for request in asked)
-        said = [f"no robot {name!r} is known now", closest(name, sorted(known)), *done]
+        near = closest(name, sorted(known)) if known else ""
+        said = [f"no robot {name!r} is known now", near, *done]
         message = "" if "" in done else "; ".join(filter(None, said))
         there = ", ".join(fleet.fleet for fleet in fleets)
         outcomes.append(StopOutcome(robot=name, fleet=there, message=message))

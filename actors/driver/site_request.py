@@ -43,15 +43,17 @@ class SiteRequest:
     digest: str = ""
     """Of what a host knows that knows of this."""
     error: str = ""
+    unsettled: str = ""
+    """Why a power cut may undo it, in words; empty if it does not."""
+
+    @property
+    def state_dir(self) -> Path:
+        return Path(self.fleet.state_dir)
 
     def settle(self) -> None:
-        """Wait until a power cut does not undo it; `error` says it if that failed."""
-        try:
-            if self.store is not None and not self.error:
-                self.store.settle()
-        except OSError as error:
-            what = "lift" if self.lifted else "stop"
-            self.error = f"the {what} may be lost by a power cut ({error})"
+        """Wait until a power cut does not undo it. Raises OSError."""
+        if self.store is not None and not self.error:
+            self.store.settle()
 
     def settled(self, row: HeldRobot) -> bool:
         """Whether the robot's host has done all of it."""
@@ -67,8 +69,9 @@ class SiteRequest:
 
     def message(self, robot: KnownRobot, row: HeldRobot | None) -> str:
         """What was not done at a robot of another host, and what to do; empty if all was."""
-        if self.error:
-            return self.error
+        return "; ".join(filter(None, [self.error or self._undone(robot, row), self.unsettled]))
+
+    def _undone(self, robot: KnownRobot, row: HeldRobot | None) -> str:
         if row is not None and self.settled(row):
             return ""
         if self.lifted and not self.stops and (row is None or self.knows(row)):
@@ -104,10 +107,12 @@ class SiteRequest:
         if name not in self.names or self.error:
             return self.error or None
         if not self.lifted:
-            return f"a stop for it is in force, until `actorctl estop --release {name}`"
-        if name in self.freed:
-            return ""
-        return "it is lifted from the stop of the whole site" if self.stops else None
+            done = f"a stop for it is in force, until `actorctl estop --release {name}`"
+        elif name in self.freed or not self.stops:
+            return self.unsettled if name in self.freed else None
+        else:
+            done = "it is lifted from the stop of the whole site"
+        return "; ".join(filter(None, [done, self.unsettled]))
 
     def answers(self, until_s: float) -> Mapping[str, HeldRobot]:
         """What the robots' hosts have answered, by robot, as soon as all is done or at the instant

@@ -3,9 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+import threading
+import time
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+
+
+class Settling:
+    """`wait`, which takes as long as a disk does, in a thread: a program that waits for it can go
+    on where the disk hangs."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        self._wait = wait
+        self._fault: str | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # the system has no more
+            self._fault = str(error)
+
+    def _run(self) -> None:
+        try:
+            self._wait()
+            self._fault = ""
+        except OSError as error:
+            self._fault = str(error)
+
+    def fault(self, until_s: float) -> str:
+        """Why it may not outlast a power cut; empty if it does. Waits until the instant `until_s`
+        of the monotonic clock."""
+        if self._fault is None:
+            self._thread.join(max(0.0, until_s - time.monotonic()))
+        return "the disk has not answered yet" if self._fault is None else self._fault
 
 
 def settle(files: Iterable[Path]) -> None:

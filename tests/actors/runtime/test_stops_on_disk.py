@@ -5,11 +5,13 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from holdfast.actors.driver import emergency_stop, latch
+from holdfast.actors.driver.stop_outcome import StopOutcome
 from holdfast.actors.runtime import durable
 from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
@@ -81,21 +83,66 @@ def test_a_stop_from_a_terminal_is_on_the_disk_when_it_is_reported(
     assert tmp_path / FOLDER in synced and tmp_path / "estop" in synced
 
 
-def test_a_disk_that_fails_is_in_the_outcome(
+def outcomes_of(tmp_path: Path) -> Iterator[StopOutcome]:
+    """Of stops, of this host alone, of the site and by name, and of their lifts."""
+    here = (KnownRobot(name, wake=str(tmp_path / name)) for name in ("r0", "r1"))
+    robots = (*here, KnownRobot("r2", host="cell"))
+    fleet = KnownRobots(fleet="f", state_dir=str(tmp_path), robots=robots)
+    yield from emergency_stop.stop([fleet], by="anna", here=True, patience_s=0.0)
+    yield from emergency_stop.stop([fleet], by="anna", patience_s=0.0)
+    yield from emergency_stop.stop([fleet], ["r2", "bench"], by="anna", patience_s=0.0)
+    assert latch.engaged(tmp_path, "r1") and store_of(tmp_path).holding("r2")
+    yield from emergency_stop.release([fleet], patience_s=0.0)
+    assert not latch.engaged(tmp_path, "r1") and not store_of(tmp_path).holding("r2")
+
+
+def test_a_disk_that_fails_is_in_each_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stop is in force all the same."""
+    """The stop is in force all the same, and is not said to hold nothing, or not to be written."""
 
     def fails(_: int) -> None:
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(os, "fsync", fails)
-    robots = (KnownRobot("r1", wake=str(tmp_path / "none")), KnownRobot("r2", host="cell"))
+    for outcome in outcomes_of(tmp_path):
+        assert "a power cut may undo it ([Errno 5] Input/output error)" in outcome.message
+        assert "nothing holds it" not in outcome.message
+        assert outcome.robot != "bench" or "a stop for it is in force" in outcome.message
+        if outcome.robot in ("r0", "r1") and outcome.latched:
+            assert "not running" in outcome.message
+
+
+def test_a_disk_that_hangs_is_in_each_outcome_after_a_bounded_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A person waits for the words."""
+    go_on = threading.Event()
+    monkeypatch.setattr(os, "fsync", lambda _: go_on.wait(60))
+    monkeypatch.setattr(emergency_stop, "SETTLE_S", 0.05)
+    try:
+        for outcome in outcomes_of(tmp_path):
+            assert "a power cut may undo it (the disk has not answered yet)" in outcome.message
+    finally:
+        go_on.set()
+
+
+def test_a_latch_without_a_driver_is_gone_from_the_disk_when_its_release_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is synced after the file was removed."""
+    there: list[bool] = []
+
+    def noted(fd: int) -> None:
+        if Path(f"/proc/self/fd/{fd}").readlink() == tmp_path / "estop":
+            there.append(latch.engaged(tmp_path, "r1") is not None)
+
+    latch.engage(tmp_path, "r1", "anna")
+    monkeypatch.setattr(os, "fsync", noted)
+    robots = (KnownRobot("r1", wake=str(tmp_path / "none")),)
     fleet = KnownRobots(fleet="f", state_dir=str(tmp_path), robots=robots)
-    for here in (True, False):
-        outcomes = emergency_stop.stop([fleet], by="anna", here=here, patience_s=0.0)
-        assert all("power cut" in each.message for each in outcomes if each.robot != "r1" or here)
-    assert latch.engaged(tmp_path, "r1") and store_of(tmp_path).holding("r2")
+    emergency_stop.release([fleet], ["r1"], patience_s=0.0)
+    assert there == [False]
 
 
 def test_an_actor_does_not_wait_for_the_disk(
