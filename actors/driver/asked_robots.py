@@ -34,6 +34,8 @@ class AskedRobot(msgspec.Struct):
     request: dict[str, Any]
     error: str = ""
     unsettled: str = ""
+    before: latch.Mark | None = None
+    """Of its latch when its release began."""
     answer: dict[str, Any] | None = None
     absent: bool = False
     """Whether no process listens at its socket."""
@@ -116,6 +118,13 @@ def stopped(robot: AskedRobot, by: str, patience_s: float) -> StopOutcome:
     )
 
 
+def begin_release(robots: Iterable[AskedRobot]) -> None:
+    """Only stops that were given by now are lifted."""
+    for robot in robots:
+        with suppress(OSError):  # as where there is none: it is not removed, and holds it still
+            robot.before = latch.mark(robot.state_dir, robot.known.name)
+
+
 def remove(robots: Iterable[AskedRobot], secret: str | None) -> None:
     """Remove the latches of those without a driver, if the operator's `secret` fits; what keeps one
     there is its `error`."""
@@ -134,6 +143,8 @@ def released(robot: AskedRobot, patience_s: float) -> StopOutcome:
         latched, message = _is_held(robot), robot.error
         if not robot.absent:
             message = f"its driver did not answer within {patience_s:g} s: try again"
+        elif latched:
+            message = message or "a stop that was given meanwhile holds it, or one of the site"
     message = "; ".join(filter(None, [message, robot.unsettled]))
     return StopOutcome(
         robot=name, fleet=robot.fleet.fleet, latched=latched, confirmed=latched, message=message
@@ -158,8 +169,10 @@ def _remove(robot: AskedRobot, secret: str | None) -> str:
 
         if not operator_key.fits(Path(keyring), secret):
             return operator_key.needed(robot.known.name, Path(keyring))
+    if robot.before is None:
+        return ""
     try:
-        latch.release(robot.state_dir, robot.known.name)
+        latch.release(robot.state_dir, robot.known.name, only=robot.before)
     except RobotError as error:
         return str(error)
     return ""

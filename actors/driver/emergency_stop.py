@@ -23,7 +23,7 @@ from ..runtime import durable
 from ..runtime.robots_file import KnownRobot, KnownRobots
 from ..runtime.suggestions import closest
 from . import latch
-from .asked_robots import AskedRobot, ask, released, remove, stopped
+from .asked_robots import AskedRobot, ask, begin_release, released, remove, stopped
 from .stop_outcome import StopOutcome
 
 if TYPE_CHECKING:
@@ -91,6 +91,7 @@ def release(
     request = {"do": "release", "key": secret}
     chosen, elsewhere = _choose(fleets, names, request)
     unknown = _unknown(fleets, names)
+    begin_release(chosen)
     asked = [_lifted(fleet, robots, names, secret) for fleet, robots in elsewhere]
     ask(chosen, bool, patience_s)
     remove(chosen, secret)

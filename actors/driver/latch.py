@@ -14,6 +14,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,9 @@ from ..runtime import durable
 from ..runtime.claim import STATE, claim
 
 _FOLDER = "estop"
+
+Mark = tuple[int, int]
+"""Which file a latch is, and when a stop was given last: another one after each."""
 
 
 class EmergencyStop(msgspec.Struct, frozen=True):
@@ -57,11 +61,10 @@ def engage(
     try:
         claim(state_dir, STATE)
         path.parent.mkdir(mode=0o700, exist_ok=True)
-        draft.write_bytes(msgspec.json.encode(stop))
         try:
-            os.link(draft, path)  # fails if there is one: the first stop is the one to explain
-        except FileExistsError:
-            return engaged(state_dir, robot) or stop
+            draft.write_bytes(msgspec.json.encode(stop))
+            if not _placed(draft, path):
+                return engaged(state_dir, robot) or stop
         finally:
             draft.unlink(missing_ok=True)
     except (OSError, RuntimeDirError) as error:
@@ -70,6 +73,25 @@ def engage(
             f"({getattr(error, 'strerror', None) or error})"
         ) from error
     return stop
+
+
+def _placed(draft: Path, path: Path) -> bool:
+    """Make `draft` the latch; False where there is one, which is marked anew: the first stop is the
+    one to explain, but a release that began before this one does not lift it. Raises OSError."""
+    while True:
+        try:
+            os.link(draft, path)
+            return True
+        except FileExistsError:
+            pass
+        try:
+            now_ns = time.time_ns()
+            os.utime(path, ns=(now_ns, now_ns))
+        except FileNotFoundError:
+            continue  # it was removed meanwhile
+        except OSError:
+            return False  # it is another user's, and holds all the same
+        return False
 
 
 def engaged(state_dir: Path, robot: str) -> EmergencyStop | None:
@@ -84,19 +106,42 @@ def engaged(state_dir: Path, robot: str) -> EmergencyStop | None:
         return EmergencyStop("unknown", f"{path} cannot be read: {error}")
 
 
-def release(state_dir: Path, robot: str) -> bool:
+def mark(state_dir: Path, robot: str) -> Mark | None:
+    """Of the latch that is engaged; None without one. Raises OSError."""
+    try:
+        found = place(state_dir, robot).stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_mtime_ns
+
+
+def release(state_dir: Path, robot: str, *, only: Mark | None = None) -> bool:
     """Lift the stop; whether there was one. Only for a driver that was asked to, or where there is
-    no driver: one that runs writes the file anew. Raises RobotError."""
+    no driver: one that runs writes the file anew. With `only` no stop is lifted that was given
+    since its latch had that mark. Raises RobotError."""
     path = place(state_dir, robot)
     try:
-        path.unlink()
+        if only is None:
+            path.unlink()
+            return True
+        if mark(state_dir, robot) != only:
+            return False
+        # Out of reach first: a stop that is given from now on is another file.
+        taken = path.with_name(f".{robot}.{os.getpid()}.{secrets.token_hex(4)}")
+        path.rename(taken)
+        found = taken.stat()
+        is_lifted = (found.st_ino, found.st_mtime_ns) == only
+        if not is_lifted:
+            with suppress(FileExistsError):
+                os.link(taken, path)
+        taken.unlink()
     except FileNotFoundError:
         return False
     except OSError as error:
         raise RobotError(
             f"the emergency stop of {robot} cannot be removed from {path} ({error.strerror})"
         ) from error
-    return True
+    return is_lifted
 
 
 def settle(state_dir: Path, robots: Iterable[str]) -> None:

@@ -217,6 +217,26 @@ def test_a_release_without_a_driver_removes_the_latch(cell: KnownRobots) -> None
     assert outcome.done and latched(cell, "left") is None
 
 
+@pytest.mark.parametrize("stopped_before", [False, True])
+def test_a_stop_that_is_given_while_a_robot_without_a_driver_is_released_stays(
+    cell: KnownRobots, monkeypatch: pytest.MonkeyPatch, stopped_before: bool
+) -> None:
+    """And the release says that it holds the robot."""
+    if stopped_before:
+        emergency_stop.stop([cell], ["left"], patience_s=0.0)
+    ask = emergency_stop.ask
+
+    def pressed(*given: Any) -> None:
+        ask(*given)
+        monkeypatch.setattr(emergency_stop, "ask", ask)
+        emergency_stop.stop([cell], ["left"], by="carla", patience_s=0.0)
+
+    monkeypatch.setattr(emergency_stop, "ask", pressed)
+    (outcome,) = emergency_stop.release([cell], ["left"], patience_s=0.0)
+    assert latched(cell, "left") is not None
+    assert outcome.latched and "given meanwhile" in outcome.message
+
+
 def test_a_release_of_a_driver_that_does_not_answer_changes_nothing(cell: KnownRobots) -> None:
     """It may run on at any time."""
     emergency_stop.stop([cell], ["left"], patience_s=0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from pathlib import Path
 
@@ -36,6 +37,63 @@ def test_the_first_of_many_stops_is_the_one_that_counts(tmp_path: Path) -> None:
         thread.join()
     assert set(told) == {latch.engaged(tmp_path, "r1")}
     assert [path.name for path in (tmp_path / "estop").iterdir()] == ["r1"]
+
+
+def test_a_stop_that_is_given_again_is_not_lifted_by_a_release_that_began_before(
+    tmp_path: Path,
+) -> None:
+    """Although it changes neither who nor when."""
+    first = latch.engage(tmp_path, "r1", "anna")
+    before = latch.mark(tmp_path, "r1")
+    assert before is not None
+    assert latch.engage(tmp_path, "r1", "carla") == first
+    assert not latch.release(tmp_path, "r1", only=before)
+    assert latch.engaged(tmp_path, "r1") == first
+    assert latch.release(tmp_path, "r1", only=latch.mark(tmp_path, "r1"))
+    assert latch.engaged(tmp_path, "r1") is None
+    assert not list((tmp_path / "estop").iterdir())
+
+
+@pytest.mark.parametrize("call", ["rename", "stat"])
+def test_a_stop_that_is_given_while_its_latch_is_removed_is_engaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    """Just before the file is taken away, and just after."""
+    latch.engage(tmp_path, "r1", "anna")
+    before = latch.mark(tmp_path, "r1")
+    real = getattr(Path, call)
+
+    def pressed(path: Path, *given: Path) -> object:
+        if call == "rename" or path.name.startswith("."):
+            with monkeypatch.context() as patched:
+                patched.setattr(Path, call, real)
+                latch.engage(tmp_path, "r1", "carla")
+        return real(path, *given)
+
+    monkeypatch.setattr(Path, call, pressed)
+    latch.release(tmp_path, "r1", only=before)
+    monkeypatch.undo()
+    assert latch.engaged(tmp_path, "r1") is not None
+    assert [path.name for path in (tmp_path / "estop").iterdir()] == ["r1"]
+
+
+def test_a_stop_whose_earlier_latch_is_removed_meanwhile_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was there when the stop was given, and gone a moment later."""
+    latch.engage(tmp_path, "r1", "anna")
+    link = os.link
+
+    def lifted(*given: Path) -> None:
+        try:
+            link(*given)
+        except FileExistsError:
+            latch.release(tmp_path, "r1")
+            raise
+
+    monkeypatch.setattr(os, "link", lifted)
+    stop = latch.engage(tmp_path, "r1", "carla")
+    assert stop.by == "carla" and latch.engaged(tmp_path, "r1") == stop
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"why": "no name"}', b"\xff"])
