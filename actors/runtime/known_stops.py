@@ -55,7 +55,7 @@ class KnownStops(Generic[Peer]):
         try:
             changed = self._store.add(body.stops, body.lifts)
         except (OSError, RuntimeDirError) as error:
-            self._log.error("the stops of the site cannot be written: %s", error)
+            self._log.error("the stops of the site are not written yet: %s", error)
             changed = True
         if changed:
             self._changed()

@@ -13,7 +13,7 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,13 +39,13 @@ class SiteStopFiles:
         self.read: dict[str, int] = {}
         """The files that were read, and when they had changed."""
         self._state_dir = state_dir
-        self._folder = state_dir / FOLDER
+        self.folder = state_dir / FOLDER
         self._unread: dict[str, str] = {}
         """The others, and why."""
         self._fault = ""
         """Why the folder cannot be read."""
         self._seen_ns: int | None = None
-        self._unsettled: list[Path] = []
+        self._unsettled: set[Path] = set()
         self._old: frozenset[str] = frozenset()
         """The files that the last write had no use for."""
 
@@ -62,18 +62,18 @@ class SiteStopFiles:
         stops: list[SiteStop] = []
         lifts: dict[str, Lift] = {}
         try:
-            changed_ns = self._folder.stat().st_mtime_ns
+            changed_ns = self.folder.stat().st_mtime_ns
             if changed_ns == self._seen_ns and not (again and self._unread):
                 return stops, lifts
             recent = 0 <= time.time_ns() - changed_ns < _RECENT_NS
             self._seen_ns = None if recent else changed_ns
             self.is_whole = False
             self._scan(stops, lifts)
-            self.is_whole = not recent and self._folder.stat().st_mtime_ns == changed_ns
+            self.is_whole = not recent and self.folder.stat().st_mtime_ns == changed_ns
         except FileNotFoundError:
             self._unread.clear()
         except OSError as error:
-            self._fault = f"{self._folder} cannot be read: {error.strerror}"
+            self._fault = f"{self.folder} cannot be read: {error.strerror}"
             self._seen_ns = None
             return stops, lifts
         self._fault, self.is_read = "", True
@@ -86,7 +86,7 @@ class SiteStopFiles:
     def _scan(self, stops: list[SiteStop], lifts: dict[str, Lift]) -> None:
         read: dict[str, int] = {}
         unread: dict[str, str] = {}
-        with os.scandir(self._folder) as entries:
+        with os.scandir(self.folder) as entries:
             for entry in entries:
                 kind, _, id = entry.name.partition(".")
                 if kind not in ("stop", "lift"):
@@ -115,30 +115,38 @@ class SiteStopFiles:
         is settled is up to the caller, and what is not wanted any more stays until `tidy`. Raises
         OSError and RuntimeDirError."""
         claim(self._state_dir, STATE)
-        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self.folder.mkdir(mode=0o700, exist_ok=True)
         wanted = _files_of(known)
         self._old = frozenset(self.read.keys() - wanted.keys() - set(spared))
         for name, packed in wanted.items():
-            path = self._folder / name
+            path = self.folder / name
             with suppress(OSError):  # one that cannot be read is replaced
                 if path.read_bytes() == packed:
                     continue
-            draft = self._folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
-            draft.write_bytes(packed)
-            draft.replace(path)
-            self._unsettled.append(path)
+            draft = self.folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
+            try:
+                draft.write_bytes(packed)
+                draft.replace(path)
+            except OSError:
+                draft.unlink(missing_ok=True)
+                raise
+            self._unsettled.add(path)
 
-    def unsettled(self) -> Sequence[Path]:
+    def unsettled(self) -> frozenset[Path]:
         """What was written since the last call, for `durable.settle`."""
-        paths, self._unsettled = self._unsettled, []
+        paths, self._unsettled = frozenset(self._unsettled), set()
         return paths
+
+    def failed(self, paths: Collection[Path]) -> None:
+        """They could not be settled: they are to be once more."""
+        self._unsettled.update(paths)
 
     def tidy(self, known: SiteStops) -> None:
         """Remove what is not wanted any more. Not before what was written is settled: a power cut
         would lose a stop along with the one that stands in for it. Raises OSError."""
         old, self._old = self._old - _files_of(known).keys(), frozenset()
         for name in old:
-            (self._folder / name).unlink(missing_ok=True)
+            (self.folder / name).unlink(missing_ok=True)
 
 
 def _files_of(known: SiteStops) -> dict[str, bytes]:

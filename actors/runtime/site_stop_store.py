@@ -14,10 +14,11 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from ...errors import RuntimeDirError
 from ...transport.stop_bodies import Lift, SiteStop
 from . import durable
 from .site_stop_files import SiteStopFiles, name_of, unknown_stop
@@ -48,8 +49,12 @@ class SiteStopStore:
         self._again_ns = 0
         self.unsettled = ""
         """Why what was added may not outlast a power cut; empty if it does, or will."""
+        self.unwritten = ""
+        """Why what was added is in no file yet; it is tried again every second."""
         self._has_loop = False
         self._settling: threading.Thread | None = None
+        self._in_hand: Collection[Path] = ()
+        """What that thread waits for."""
 
     def prepare(self) -> None:
         """For processes with a loop: import what the first lift needs, which takes tens of ms, and
@@ -78,7 +83,14 @@ class SiteStopStore:
             self._again_ns = now_ns + AGAIN_NS
         if self._settling is not None and not self._settling.is_alive():
             self._settling = None
+            if self.unsettled:
+                self._files.failed(self._in_hand)
+            else:
+                self._keep()
+        elif again and self._settling is None and self.unsettled:
             self._keep()
+        if again and self.unwritten:
+            self._write_again()
         before = self.unreadable
         # As with a robot's own latch, a process that starts believes the files.
         believes = not self._files.is_read
@@ -94,39 +106,61 @@ class SiteStopStore:
     def add(self, stops: Iterable[SiteStop], lifts: Iterable[Lift]) -> bool:
         """Take over what another host says, or this one's user; whether the stops are others now.
         Raises OSError and RuntimeDirError where it cannot be written: it counts in this process
-        all the same. A program calls `settle` afterwards."""
+        all the same, and is written as soon as it can be. A program calls `settle` afterwards."""
         assert self._robot is None, "what is about one robot only is not written"
         changed = self.look()
         new = [lift for lift in lifts if lift not in self.stops.lifts]
         if not self._take(stops, self._valid(new)):
             return changed
-        self._files.write(self.stops, self._uncounted)
+        self._write()
+        return True
+
+    def _write(self) -> None:
+        try:
+            self._files.write(self.stops, self._uncounted)
+            self.unwritten = ""
+        except (OSError, RuntimeDirError) as error:
+            self.unwritten = str(error)
+            raise
         if self._has_loop and self._settling is None:
             self._keep()
-        return True
+
+    def _write_again(self) -> None:
+        with suppress(OSError, RuntimeDirError):  # `unwritten` says it
+            self._write()
 
     def settle(self) -> None:
         """Wait until what was added outlasts a power cut. Raises OSError."""
-        durable.settle(self._files.unsettled())
+        paths = self._files.unsettled()
+        try:
+            durable.settle(paths)
+        except OSError:
+            self._files.failed(paths)
+            raise
         self._files.tidy(self.stops)
 
     def _keep(self) -> None:
         """The same, as far as it takes no time; the rest in a thread."""
-        paths = self._files.unsettled()
-        if paths:
+        self._in_hand = self._files.unsettled()
+        if self._in_hand:
             # Not waited for at the end: a disk that hangs would hold the process.
-            self._settling = threading.Thread(target=self._settle, args=(paths,), daemon=True)
-            self._settling.start()
+            thread = threading.Thread(target=self._settle, args=(self._in_hand,), daemon=True)
+            try:
+                thread.start()
+                self._settling = thread
+            except RuntimeError as error:  # the system has no more
+                self._files.failed(self._in_hand)
+                self.unsettled = str(error)
         elif not self.unsettled:
             with suppress(OSError):
                 self._files.tidy(self.stops)
 
-    def _settle(self, paths: Sequence[Path]) -> None:
+    def _settle(self, paths: Collection[Path]) -> None:
         try:
             durable.settle(paths)
             self.unsettled = ""
         except OSError as error:
-            self.unsettled = f"{error.filename or paths[0].parent}: {error.strerror}"
+            self.unsettled = f"{error.filename or self._files.folder}: {error.strerror}"
 
     def _take_files(
         self, stops: Iterable[SiteStop], lifts: dict[str, Lift], *, believes: bool

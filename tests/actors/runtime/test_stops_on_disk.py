@@ -5,14 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
 
 from holdfast.actors.driver import emergency_stop, latch
 from holdfast.actors.driver.stop_outcome import StopOutcome
-from holdfast.actors.runtime import durable
+from holdfast.actors.runtime import durable, site_stop_store
 from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
 from holdfast.actors.runtime.site_stop_files import FOLDER
@@ -169,21 +169,71 @@ def test_an_actor_does_not_wait_for_the_disk(
     wait_until(lambda: (store.look(), set(settled) == wanted)[1], "all are settled", within_s=60)
 
 
-def test_an_actor_says_that_a_disk_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Until one write succeeds."""
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What failed is tried again at every look."""
+    monkeypatch.setattr(site_stop_store, "AGAIN_NS", 0)
+
+
+@pytest.mark.parametrize("fault", [OSError(errno.EIO, "Input/output error"), None])
+def test_an_actor_says_that_a_disk_fails_and_waits_for_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: OSError | None
+) -> None:
+    """For all that was written, until it succeeds; also where the system has no thread for it."""
+    settle = durable.settle
+    settled: set[Path] = set()
+
+    def fails(_: object) -> None:
+        assert fault is not None
+        raise fault
+
+    def noted(paths: Collection[Path]) -> None:
+        settle(paths)
+        settled.update(paths)
+
+    def none_left(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    store = store_of(tmp_path)
+    store.prepare()
     with monkeypatch.context() as patched:
-
-        def fails(_: object) -> None:
-            raise OSError(errno.EIO, "Input/output error")
-
+        if fault is None:
+            patched.setattr(threading.Thread, "start", none_left)
         patched.setattr(durable, "settle", fails)
-        store = store_of(tmp_path)
-        store.prepare()
         store.add([new_stop(["r1"], "anna", "", 1.0)], [])
-        wait_until(lambda: "Input/output" in store.unsettled, within_s=60)
+        why = "can't start new thread" if fault is None else "Input/output"
+        wait_until(lambda: why in store.unsettled, within_s=60)
         store.look()
+    monkeypatch.setattr(durable, "settle", noted)
     store.add([new_stop(["r1"], "anna", "", 2.0)], [])
+    monkeypatch.setattr(site_stop_store, "AGAIN_NS", 0)
+    wait_until(lambda: (store.look(), settled == files(tmp_path, "stop"))[1], within_s=60)
     wait_until(lambda: (store.look(), not store.unsettled)[1], within_s=60)
+
+
+@pytest.mark.usefixtures("impatient")
+def test_what_a_full_disk_refused_is_written_once_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without hearing of it again; nothing is left over of the attempts."""
+    write = Path.write_bytes
+
+    def full(path: Path, packed: bytes) -> int:
+        write(path, packed[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    store = store_of(tmp_path)
+    stop = new_stop(["r1"], "anna", "", 1.0)
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space left"):
+            store.add([stop], [])
+        assert not store.look() and "No space left" in store.unwritten
+        assert store.holding("r1") == [stop] and not store_of(tmp_path).holding("r1")
+        assert not list((tmp_path / FOLDER).iterdir())
+    store.look()
+    assert not store.unwritten and store_of(tmp_path).holding("r1") == [stop]
+    store.settle()
 
 
 @pytest.mark.parametrize("in_loop", [False, True])
