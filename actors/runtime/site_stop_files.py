@@ -145,7 +145,7 @@ class SiteStopFiles:
         """Remove what is not wanted any more. Not before what was written is settled: a power cut
         would lose a stop along with the one that stands in for it. Raises OSError."""
         old, self._old = self._old - _files_of(known).keys(), frozenset()
-        for name in old:
+        for name in sorted(old, reverse=True):  # stops before their lifts: they would hold again
             (self.folder / name).unlink(missing_ok=True)
 
 

@@ -236,6 +236,27 @@ def test_what_a_full_disk_refused_is_written_once_there_is_room(
     store.settle()
 
 
+def test_a_stop_that_is_over_is_removed_before_its_lifts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever reads the folder meanwhile would be held by it."""
+    unlink = Path.unlink
+
+    def looked(path: Path, missing_ok: bool = False) -> None:
+        unlink(path, missing_ok)
+        assert not store_of(tmp_path).holding("r1")
+
+    for _ in range(8):
+        store = store_of(tmp_path)
+        stops = [new_stop(["r1"], "anna", "", float(k)) for k in range(MAX_STOPS)]
+        store.add(stops, [])
+        store.add([], lifts_of([(stop.id, ()) for stop in stops], "ben", None))
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "unlink", looked)
+            store.settle()
+    assert len(files(tmp_path, "stop")) == MAX_STOPS
+
+
 @pytest.mark.parametrize("in_loop", [False, True])
 def test_a_stop_that_another_stands_in_for_is_removed_once_that_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_loop: bool
