@@ -22,10 +22,17 @@ from .latch import EmergencyStop
 
 class StopKeeper:
     """That of `robot`; without a `state_dir` there is no latch on disk, and a stop lasts as long as
-    this process. `keyring` is the directory of public keys of a fleet that has them."""
+    this process. `keyring` is the directory of public keys of a fleet that has them. Without
+    `has_latch` only stops of the site count: a latch of this name is that of a fleet's robot."""
 
     def __init__(
-        self, robot: str, state_dir: Path | None, keyring: Path | None, log: logging.Logger
+        self,
+        robot: str,
+        state_dir: Path | None,
+        keyring: Path | None,
+        log: logging.Logger,
+        *,
+        has_latch: bool = True,
     ) -> None:
         self.stop: EmergencyStop | None = None
         self.confirmed = False
@@ -37,6 +44,7 @@ class StopKeeper:
         self._unwritten = ""
         self._own = False
         """Whether its own latch holds it, beside the stops of the site."""
+        self._has_latch = has_latch
         self._site = None if state_dir is None else SiteStopStore(state_dir, keyring, robot)
         if self._site is not None:
             self._site.prepare()
@@ -45,7 +53,7 @@ class StopKeeper:
 
     def look(self) -> bool:
         """Look at the latch; whether it was engaged since the last time."""
-        directory = self._state_dir
+        directory = self._state_dir if self._has_latch else None
         self._look_at_site()
         found = None if directory is None else latch.engaged(directory, self._robot)
         if found is not None:

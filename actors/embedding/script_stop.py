@@ -1,7 +1,8 @@
 """`ScriptStop`: the emergency stop of a script's robot, in the loop that commands it.
 
 The script's network actor, or the fleet of this machine, writes the stops of the site into a
-directory; each step looks there, which costs some microseconds and no message.
+directory; each step looks there, which costs some microseconds and no message. A robot's own latch
+is its driver's, which a script's robot does not have.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ class ScriptStop:
         self, robot: str, directory: Path, keyring: str | None, cycle: RequestCycle
     ) -> None:
         self._keeper = StopKeeper(
-            robot, directory, None if keyring is None else Path(keyring), _log
+            robot,
+            directory,
+            None if keyring is None else Path(keyring),
+            _log,
+            has_latch=False,
         )
         self._cycle = cycle
         self._paused = False

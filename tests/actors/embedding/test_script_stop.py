@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from holdfast import RemotePolicy
-from holdfast.actors.driver import emergency_stop
+from holdfast.actors.driver import emergency_stop, latch
 from holdfast.actors.embedding.script_config import ScriptConfig
 from holdfast.actors.runtime.held_robots import held_robots
 from holdfast.actors.runtime.lifting import lifts_of
@@ -171,6 +171,22 @@ def test_a_stop_of_other_robots_does_not_hold_it(loop: Make, stops: Path) -> Non
     lift(stops, give(stops, ["r"], 2.0))
     assert made.run(30, 3.0)[-1][1] is not None
     assert made.policy.state == "STREAMING"
+
+
+def test_a_latch_of_a_fleets_robot_of_the_same_name_is_not_the_scripts(
+    loop: Make, stops: Path
+) -> None:
+    """It holds no script, which would write it again where the driver lifts it."""
+    latch.engage(stops, "r", "anna")
+    made = loop(fps=30.0)
+    assert made.run(30, 3.0)[-1][1] is not None
+    stop = give(stops, ["r"])
+    made.run(30, 1.0)
+    assert made.policy.state == "STOPPED"
+    latch.release(stops, "r")
+    lift(stops, stop)
+    assert made.run(30, 3.0)[-1][1] is not None
+    assert latch.engaged(stops, "r") is None
 
 
 @pytest.mark.parametrize("operator", [False, True])
