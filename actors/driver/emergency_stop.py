@@ -74,6 +74,7 @@ def stop(
         _add_guests(asked, names, guests)
     outcomes = [stopped(robot, by, patience_s) for robot in chosen]
     outcomes += _missing(names, fleets, asked)
+    outcomes += [_whole(one) for one in asked if not (names or one.robots or one.fleet.robots)]
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
 
@@ -100,6 +101,8 @@ def release(
         _add_guests([one for one in asked if one.stops], names, guests)
     outcomes = [released(robot, patience_s) for robot in chosen]
     outcomes += _missing(names, fleets, asked)
+    whole = [one for one in asked if not (names or one.robots or one.fleet.robots)]
+    outcomes += [_whole(one) for one in whole if one.stops or one.error]
     return outcomes + [each for one in asked for each in _site_outcomes(one, until_s)]
 
 
@@ -179,6 +182,13 @@ def _missing(
         there = ", ".join(fleet.fleet for fleet in fleets)
         outcomes.append(StopOutcome(robot=name, fleet=there, message=message))
     return outcomes
+
+
+def _whole(request: SiteRequest) -> StopOutcome:
+    """What became of the whole site, where no robot of it is known."""
+    message = "; ".join(filter(None, [request.error, request.unsettled]))
+    latched = request.lifted == bool(request.error)
+    return StopOutcome(robot="", fleet=request.fleet.fleet, latched=latched, message=message)
 
 
 def _encodable(names: Iterable[str]) -> tuple[str, ...]:

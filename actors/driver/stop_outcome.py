@@ -6,7 +6,8 @@ import msgspec
 
 
 class StopOutcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one robot. After a stop: `latched` whether it stays stopped, `confirmed`
+    """What became of one robot, or of the whole site, where no robot of it is known and `robot` is
+    empty. After a stop: `latched` whether it stays stopped, `confirmed`
     whether its device has said that it holds still. After a release: whether either is still so.
     `message` is empty if all was done that was asked for, else it says what was not, and why."""
 

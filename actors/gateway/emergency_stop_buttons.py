@@ -51,8 +51,10 @@ async def _outcome(act: Callable[[], list[StopOutcome]], done: str) -> str:
     outcomes = await asyncio.to_thread(act)
     if not outcomes:
         raise RequestDeclinedError("the fleet has no robots")
-    wrong = [f"{each.robot}: {each.message}" for each in outcomes if not each.done]
-    well = [each.robot for each in outcomes if each.done]
+    wrong = [f"{each.robot or 'the site'}: {each.message}" for each in outcomes if not each.done]
+    if not any(each.robot for each in outcomes) and not wrong:
+        return "a stop of the whole site is in force"
+    well = [each.robot for each in outcomes if each.done and each.robot]
     said = f"{', '.join(well)} {done}" if well else ""
     if wrong:
         raise RequestDeclinedError("; ".join([*wrong, *filter(None, [said])]))

@@ -85,7 +85,16 @@ def _line(outcome: StopOutcome, releasing: bool) -> str:
         state = "latched" if outcome.latched else "NOT STOPPED"
         state += ", confirmed by the device" if outcome.confirmed else ""
     why = f": {outcome.message}" if outcome.message else ""
+    if not outcome.robot:
+        return f"{_of_site(outcome, releasing)}{why}"
     return f"{outcome.robot:<12} {state}{why}"
+
+
+def _of_site(outcome: StopOutcome, releasing: bool) -> str:
+    if releasing:
+        return "the whole site is still stopped" if outcome.latched else "no stop is in force now"
+    whole = "a stop of the whole site"
+    return f"{whole} is in force" if outcome.latched else f"{whole} is NOT in force"
 
 
 def _plain(outcome: StopOutcome) -> dict[str, object]:

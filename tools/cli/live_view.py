@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.live import Live
 
 from ...actors.driver import emergency_stop
+from ...actors.driver.stop_outcome import StopOutcome
 from ...actors.runtime import robots_file
 from ...actors.supervision import control_socket
 from ...actors.supervision.guests import guests
@@ -61,8 +62,13 @@ class _Stopping(threading.Thread):
 
 
 def _stop_all(rundir: Path) -> str:
-    """Stop the robots of this host; what became of each."""
+    """Stop the robots of the site; what became of each."""
     known = robots_file.read(rundir)
     outcomes = emergency_stop.stop([] if known is None else [known], guests=guests)
-    each = [f"{one.robot} {one.message or 'stopped, confirmed by the device'}" for one in outcomes]
-    return "emergency stop: " + ("; ".join(each) or "the fleet has no robots")
+    return "emergency stop: " + ("; ".join(map(_said, outcomes)) or "the fleet has no robots")
+
+
+def _said(outcome: StopOutcome) -> str:
+    if outcome.robot:
+        return f"{outcome.robot} {outcome.message or 'stopped, confirmed by the device'}"
+    return outcome.message or "a stop of the whole site is in force"

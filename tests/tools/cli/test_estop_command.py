@@ -8,11 +8,13 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from holdfast.actors.driver import latch
 from holdfast.actors.runtime import robots_file
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
+from holdfast.actors.runtime.site_stop_store import SiteStopStore
 from holdfast.tests.actors.driver.fake_driver import FakeDriver
 from holdfast.tools.cli import estop_command
 
@@ -65,6 +67,36 @@ def test_a_stop_that_no_device_confirms_exits_with_1(
     assert "not running: the latch holds when it starts" in capsys.readouterr().out
     stop = latch.engaged(Path(cell.state_dir), "r1")
     assert stop is not None and stop.why == "smoke"
+
+
+def test_a_fleet_that_knows_no_robot_stops_the_whole_site_all_the_same(
+    cell: KnownRobots, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One line, and done: robots of scripts that come later find it."""
+    robots_file.write(msgspec.structs.replace(cell, robots=()), Path(cell.robots[0].wake).parent)
+    assert estop_command.main([]) == 0
+    assert "a stop of the whole site is in force\n1 of 1 done" in capsys.readouterr().out
+    store = SiteStopStore(Path(cell.state_dir), None)
+    store.look()
+    assert store.holding("bench")
+    assert estop_command.main(["--release", "--all"]) == 0
+    assert "no stop is in force now\n1 of 1 done" in capsys.readouterr().out
+    store.look()
+    assert not store.holding("bench")
+    assert estop_command.main(["--release", "--all"]) == 1
+    assert "there are no robots" in capsys.readouterr().err
+
+
+def test_a_stop_of_the_whole_site_that_cannot_be_written_is_not_done(
+    cell: KnownRobots, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Also where no robot is known."""
+    robots_file.write(msgspec.structs.replace(cell, robots=()), Path(cell.robots[0].wake).parent)
+    Path(cell.state_dir).parent.mkdir(parents=True, exist_ok=True)
+    Path(cell.state_dir).write_text("a file where a directory should be")
+    assert estop_command.main([]) == 1
+    said = capsys.readouterr().out
+    assert "a stop of the whole site is NOT in force: the stop cannot be written" in said
 
 
 @pytest.mark.usefixtures("cell")
