@@ -16,18 +16,19 @@ class LatestVitals:
     def __init__(self, *, script: bool) -> None:
         self._script = script
         self._vitals: Vitals | None = None
-        self._heard_ns = 0
+        self.heard_ns = 0
+        """When they came."""
 
     def heard(self, vitals: Vitals | None, now_ns: int) -> None:
         """Control sent a heartbeat."""
-        self._vitals, self._heard_ns = vitals, now_ns
+        self._vitals, self.heard_ns = vitals, now_ns
 
     def current(self, now_ns: int) -> Vitals | None:
         """The vitals to send on; None when they are outdated.
 
         A script whose program does something else is PAUSED; the state DEAD stays.
         """
-        vitals, silent_ns = self._vitals, now_ns - self._heard_ns
+        vitals, silent_ns = self._vitals, now_ns - self.heard_ns
         if vitals is None or silent_ns <= VITALS_NS or vitals.state == "DEAD":
             return vitals
         if not self._script:

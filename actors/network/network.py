@@ -104,8 +104,7 @@ class NetworkActor(Actor):
             self._dropped,
             self.log,
         )
-        vitals = self._vitals.current
-        self._stops = StopRelay.of(config, self.name, self.rundir, self.log, vitals)
+        self._stops = StopRelay.of(config, self.name, self.rundir, self.log, self._vitals)
         self.resources.callback(self._stops.close)
         self._reported = ""
         self.resources.callback(self._end_session)

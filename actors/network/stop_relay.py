@@ -13,13 +13,14 @@ from pathlib import Path
 
 from ...transport import messages
 from ...transport.arrays import Buffer
-from ...transport.bodies import Heartbeat, Vitals
+from ...transport.bodies import Heartbeat
 from ...transport.header import Header, Kind
 from ...transport.stop_bodies import HeldRobot, Stops
 from ..runtime.configs import NetworkConfig
 from ..runtime.held_robots import HeldRobots
 from ..runtime.known_stops import KnownStops
 from ..runtime.stop_messages import StopPeer
+from .latest_vitals import LatestVitals
 from .stopped_robots import FleetRobots, ScriptRobot, StoppedRobots
 
 
@@ -41,10 +42,9 @@ class StopRelay:
         name: str,
         rundir: Path,
         log: Logger,
-        vitals: Callable[[int], Vitals | None],
+        vitals: LatestVitals,
     ) -> StopRelay:
-        """That of the actor `name` with this configuration. `vitals` are a script's: the current
-        ones at an instant."""
+        """That of the actor `name` with this configuration. `vitals` are a script's."""
         directory = Path(config.stops or config.evidence or rundir)
         known = KnownStops[int](directory, config.keyring, log)
         if config.script:

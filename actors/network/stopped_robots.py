@@ -5,7 +5,8 @@ what a script's own loop reports. Nothing blocks.
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Collection, Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,11 @@ from typing import Any, Protocol
 
 import msgspec
 
-from ...transport.bodies import Vitals
 from ...transport.stop_bodies import STOPPED, HeldRobot
 from ..runtime import robots_file
 from ..runtime.robots_file import KnownRobot
 from ..runtime.site_stops import SiteStops
+from .latest_vitals import LatestVitals
 
 ASK_NS = 100_000_000
 """How often a driver is asked that has not confirmed a stop."""
@@ -122,28 +123,31 @@ class FleetRobots:
 
 class ScriptRobot:
     """The one of a program (`RemotePolicy`), whose loop sees the files by itself and says so in its
-    `vitals`: the current ones at an instant, if there are any."""
+    `vitals`."""
 
-    def __init__(self, robot: str, vitals: Callable[[int], Vitals | None]) -> None:
+    def __init__(self, robot: str, vitals: LatestVitals) -> None:
         self.names = {robot}
         self._robot, self._vitals = robot, vitals
+        self._since_ns = 0
+        """Since when the stops are those that are in force."""
         self._host = socket.gethostname()
 
     def follow(self) -> None:
-        """There is always this one."""
+        """There is always this one; what it said before was of other stops."""
+        self._since_ns = time.monotonic_ns()
 
     def turn(self, stops: SiteStops, now_ns: int) -> None:
         """Its heartbeats come by themselves."""
 
     def rows(self, stops: SiteStops, refused: str, now_ns: int) -> Iterator[HeldRobot]:
-        vitals = self._vitals(now_ns)
+        vitals = self._vitals.current(now_ns)
         stopped = vitals is not None and vitals.state == STOPPED
         yield _row(
             self._robot,
             self._host,
             stops,
             latched=stopped or bool(stops.holding(self._robot)),
-            confirmed=stopped,
+            confirmed=stopped and self._vitals.heard_ns >= self._since_ns,
             message="its script has not called act since: it gets no action when it does",
             refused=refused,
         )

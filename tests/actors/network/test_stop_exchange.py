@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,14 +11,16 @@ import pytest
 import zmq
 
 from holdfast.actors.broker.stop_exchange import StopExchange
+from holdfast.actors.network.latest_vitals import LatestVitals
 from holdfast.actors.network.stop_relay import StopRelay
+from holdfast.actors.network.stopped_robots import ScriptRobot
 from holdfast.actors.runtime.configs import BrokerConfig, NetworkConfig
 from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.site_stop_store import SiteStopStore
-from holdfast.actors.runtime.site_stops import new_stop
+from holdfast.actors.runtime.site_stops import SiteStops, new_stop
 from holdfast.transport import messages, sockets
 from holdfast.transport.arrays import Buffer
-from holdfast.transport.bodies import Heartbeat
+from holdfast.transport.bodies import Heartbeat, Vitals
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.stop_bodies import MAX_STOPS, HeldRobot, SiteStop, Stops
 
@@ -46,7 +49,8 @@ class TwoHosts:
             action_names=(),
             evidence=str(self.states[1]),
         )
-        self.relay = StopRelay.of(of_network, "r1/network", base, LOG, lambda now_ns: None)
+        vitals = LatestVitals(script=False)
+        self.relay = StopRelay.of(of_network, "r1/network", base, LOG, vitals)
         self.context = zmq.Context()
         endpoint = sockets.ipc(base, "front")
         self.router = sockets.router(self.context, endpoint)
@@ -240,3 +244,22 @@ def test_a_robots_row_is_believed_from_its_own_connection(hosts: TwoHosts) -> No
         hosts.exchange.turn(hosts.now_ns, send)
     said = {each.robot: each.message for body in sent for each in body.held}
     assert said == {"r1": "its own", "r3": "beside r2"}
+
+
+def test_what_a_script_said_of_an_earlier_stop_does_not_confirm_another_one() -> None:
+    """It does so with the first word after it."""
+    vitals = LatestVitals(script=True)
+    robot = ScriptRobot("bench", vitals)
+    known = SiteStops().merged([new_stop([], "anna", "", 1.0)], [])
+
+    def row() -> HeldRobot:
+        (found,) = robot.rows(known, "", time.monotonic_ns())
+        return found
+
+    vitals.heard(Vitals(state="STOPPED"), time.monotonic_ns())
+    assert row().confirmed
+    known = known.merged([new_stop([], "ben", "", 2.0)], [])
+    robot.follow()
+    assert row().latched and not row().confirmed
+    vitals.heard(Vitals(state="STOPPED"), time.monotonic_ns())
+    assert row().confirmed
