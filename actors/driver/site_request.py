@@ -35,8 +35,10 @@ class SiteRequest:
     robots: Sequence[KnownRobot]
     names: Sequence[str] = ()
     store: SiteStopStore | None = None
+    stop: str = ""
+    """The id of the stop that is given."""
     stops: frozenset[str] = frozenset()
-    """The ids of the stops that are given, or lifted."""
+    """Those of the stops by which it is in force, or of those that are lifted."""
     lifted: bool = False
     freed: frozenset[str] = frozenset()
     """Which robots had been stopped by name, and are lifted."""
@@ -65,19 +67,23 @@ class SiteRequest:
         """Whether the robot's host knows of it."""
         if self.lifted:
             return row.seen == self.digest and not self.stops & set(row.stops)
-        return bool(self.stops) and self.stops <= set(row.stops)
+        return bool(self.stops & set(row.stops))
 
     def message(self, robot: KnownRobot, row: HeldRobot | None) -> str:
         """What was not done at a robot of another host, and what to do; empty if all was."""
         return "; ".join(filter(None, [self.error or self._undone(robot, row), self.unsettled]))
 
     def _undone(self, robot: KnownRobot, row: HeldRobot | None) -> str:
+        if self.stop and not self.stops:
+            return "this stop was lifted meanwhile"
         if row is not None and self.settled(row):
             return ""
         if self.lifted and not self.stops and (row is None or self.knows(row)):
             return f"no stop of the site holds it: one of its host {robot.host} is lifted there"
         if row is None or not self.knows(row):
             return self._unreached(robot, row)
+        if self.lifted and row.stops:
+            return "a stop of the site that was given meanwhile holds it"
         if self.lifted:
             return f"a stop of its own host {robot.host} holds it: lift that there"
         return f"the device has not confirmed it: {row.message or 'no reason given'}"
@@ -120,14 +126,26 @@ class SiteRequest:
         there is one."""
         wanted = {robot.name for robot in self.robots}
         while True:
+            self._follow()
             found: dict[str, HeldRobot] = {}
             for row in held_robots(Path(self.fleet.state_dir)):
                 if row.robot in wanted and (row.robot not in found or self.knows(row)):
                     found[row.robot] = row
             done = {name for name, row in found.items() if self.settled(row)}
-            if done == wanted or time.monotonic() >= until_s or self.error or not self.digest:
+            is_over = not self.stops if self.stop else not self.digest
+            if done == wanted or time.monotonic() >= until_s or self.error or is_over:
                 return found
             time.sleep(LOOK_S)
+
+    def _follow(self) -> None:
+        """What came meanwhile from other programs and hosts: a stop that stands in for this one, a
+        lift of it, or other stops, which the robots' hosts know too."""
+        if self.store is None or not self.digest:
+            return
+        self.store.look()
+        self.digest = self.store.stops.digest
+        if self.stop:
+            self.stops = self.store.stops.standing_for(self.stop)
 
 
 def stop_site(
@@ -146,7 +164,7 @@ def stop_site(
         store.add([stop], [])
     except (OSError, RuntimeDirError) as error:
         request.error = f"the stop cannot be written ({error})"
-    request.stops = store.stops.standing_for(stop.id)
+    request.stop, request.stops = stop.id, store.stops.standing_for(stop.id)
     request.digest = store.stops.digest
     return request
 
@@ -171,7 +189,9 @@ def lift_site(
         operator = Key(KeyOwner("operator", Role.OPERATOR), zmq.curve_public(key), key)
     stops = frozenset(stop for stop, _ in wanted)
     freed = {name for id in stops for name in store.stops.stops[id].robots if name in names}
-    request = SiteRequest(fleet, robots, names, store, stops, lifted=True, freed=frozenset(freed))
+    request = SiteRequest(
+        fleet, robots, names, store, stops=stops, lifted=True, freed=frozenset(freed)
+    )
     try:
         store.add([], lifting.lifts_of(wanted, by, operator))
     except (OSError, RuntimeDirError) as error:

@@ -11,19 +11,21 @@ from typing import Any
 import pytest
 
 from holdfast.actors.driver import emergency_stop, latch
-from holdfast.actors.driver.site_request import SiteRequest
+from holdfast.actors.driver.site_request import SiteRequest, lift_site, stop_site
 from holdfast.actors.driver.stop_outcome import StopOutcome
 from holdfast.actors.runtime import robots_file
+from holdfast.actors.runtime.held_robots import HeldRobots
 from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
 from holdfast.actors.runtime.site_stop_store import SiteStopStore
+from holdfast.actors.runtime.site_stops import new_stop
 from holdfast.actors.supervision.emergency_stops import EmergencyStops
 from holdfast.errors import FleetNotFoundError
 from holdfast.tests.actors.driver.fake_driver import FakeDriver
 from holdfast.transport.keys import Role
 from holdfast.transport.keys import new as new_key
 from holdfast.transport.limits import DEFAULT
-from holdfast.transport.stop_bodies import HeldRobot
+from holdfast.transport.stop_bodies import MAX_STOPS, HeldRobot
 
 CONFIRMED = {"latched": True, "confirmed": True, "by": "anna", "error": ""}
 LIFTED = {"latched": False, "error": ""}
@@ -382,3 +384,54 @@ def test_a_misspelt_name_is_not_released_by_way_of_a_stop_of_the_whole_site(
     (outcome,) = emergency_stop.release([cell], ["rihgt"], patience_s=0.0)
     assert "did you mean 'right'?" in outcome.message and not outcome.done
     assert latched(cell, "right") is not None
+
+
+def answered(cell: KnownRobots, **said: Any) -> None:
+    """What the host of the robot `far` says, as a network actor of this host writes it."""
+    store = SiteStopStore(Path(cell.state_dir), None)
+    store.look()
+    stops = tuple(stop.id for stop in store.stops.holding("far"))
+    heard = HeldRobots(Path(cell.state_dir), "left@network")
+    heard.heard([HeldRobot(robot="far", stops=stops, seen=store.stops.digest, **said)])
+    heard.write()
+
+
+def test_a_robot_that_is_held_by_a_stand_in_of_the_stop_has_confirmed_it(
+    cell: KnownRobots,
+) -> None:
+    """Others have stopped it too meanwhile, more often than there is room for."""
+    (far,) = (robot for robot in cell.robots if robot.host)
+    request = stop_site(cell, [far], ["far"], "anna", "")
+    store = SiteStopStore(Path(cell.state_dir), None)
+    store.look()
+    others = [new_stop(["far"], "ben", "", -float(k)) for k in range(MAX_STOPS)]
+    store.add(others, [])
+    store.settle()
+    answered(cell, latched=True, confirmed=True)
+    row = request.answers(time.monotonic())["far"]
+    assert request.message(far, row) == ""
+
+
+def test_a_stop_that_is_lifted_while_it_is_waited_for_says_so(cell: KnownRobots) -> None:
+    """At once."""
+    (far,) = (robot for robot in cell.robots if robot.host)
+    request = stop_site(cell, [far], [], "anna", "")
+    emergency_stop.release([cell], patience_s=0.0)
+    answered(cell)
+    began_s = time.monotonic()
+    row = request.answers(began_s + 100)["far"]
+    assert time.monotonic() - began_s < 60
+    assert "lifted meanwhile" in request.message(far, row)
+
+
+def test_a_release_beside_which_another_stop_is_given_says_what_holds_the_robot(
+    cell: KnownRobots,
+) -> None:
+    """Not that its host has not answered, or stopped it by itself."""
+    (far,) = (robot for robot in cell.robots if robot.host)
+    stop_site(cell, [far], [], "anna", "")
+    request = lift_site(cell, [far], [], "ben", None)
+    stop_site(cell, [far], [], "carla", "")
+    answered(cell, latched=True)
+    row = request.answers(time.monotonic())["far"]
+    assert "given meanwhile" in request.message(far, row)
