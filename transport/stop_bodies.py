@@ -58,7 +58,7 @@ class Lift(msgspec.Struct, frozen=True, kw_only=True):
 class HeldRobot(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the stops at one robot, which `host` drives: which of them hold it (`stops`),
     whether its driver commands nothing (`latched`) and its device has confirmed that it holds, and
-    why not. `seen`: the digest of the stops and lifts that its host knows."""
+    why not. `seen`: the digest of the stops that its host has in force, and their lifts."""
 
     robot: _Name
     host: _Name = ""

@@ -13,7 +13,7 @@ POST /api/robots/<robot>/<pause|resume|reset|take-over>
 POST /api/robots/<robot>/episode-<start|success|failure|stop|rerecord|discard|save>
 POST /api/robots/<robot>/task     {"task": "..."}: another task in the same episode
 POST /api/actors/<actor>/restart
-POST /api/estop                  the emergency stop of all robots of this host
+POST /api/estop                  the emergency stop of all robots of the site
 POST /api/robots/<robot>/<estop|release>
 """
 
