@@ -77,7 +77,11 @@ class Kernel:
         self.manager.start_kernel(cwd=str(directory))
         self.client = self.manager.client()
         self.client.start_channels()
-        self.client.wait_for_ready(timeout=120)
+        try:
+            self.client.wait_for_ready(timeout=120)
+        except BaseException:
+            self.end()
+            raise
 
     def run(self, cell: str) -> str:
         """What the cell printed. Fails with the cell's own traceback."""
