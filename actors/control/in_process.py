@@ -150,7 +150,7 @@ class InProcessRobot(Robot):
                 return self.estop or {"latched": False, "confirmed": False, "error": ""}
             case "release":
                 before = self._stop.stop
-                error = self._stop.lift(asked.get("key"))
+                error = self._stop.lift(asked.get("key"), asked.get("begun"))
                 self.at_rest = self.at_rest or (before is not None and self._stop.stop is None)
                 return {"latched": self._stop.stop is not None, "error": error}
             case other:

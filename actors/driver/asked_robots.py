@@ -34,8 +34,8 @@ class AskedRobot(msgspec.Struct):
     request: dict[str, Any]
     error: str = ""
     unsettled: str = ""
-    before: latch.Mark | None = None
-    """Of its latch when its release began."""
+    begun: latch.Mark | None = None
+    """Of its latch when its release began; None where that cannot be read."""
     answer: dict[str, Any] | None = None
     absent: bool = False
     """Whether no process listens at its socket."""
@@ -121,8 +121,9 @@ def stopped(robot: AskedRobot, by: str, patience_s: float) -> StopOutcome:
 def begin_release(robots: Iterable[AskedRobot]) -> None:
     """Only stops that were given by now are lifted."""
     for robot in robots:
-        with suppress(OSError):  # as where there is none: it is not removed, and holds it still
-            robot.before = latch.mark(robot.state_dir, robot.known.name)
+        with suppress(OSError):  # its driver may know better; without one it is not removed
+            robot.begun = latch.mark(robot.state_dir, robot.known.name)
+            robot.request = {**robot.request, "begun": robot.begun}
 
 
 def remove(robots: Iterable[AskedRobot], secret: str | None) -> None:
@@ -169,10 +170,10 @@ def _remove(robot: AskedRobot, secret: str | None) -> str:
 
         if not operator_key.fits(Path(keyring), secret):
             return operator_key.needed(robot.known.name, Path(keyring))
-    if robot.before is None:
-        return ""
     try:
-        latch.release(robot.state_dir, robot.known.name, only=robot.before)
+        if robot.begun is None:
+            return f"its latch {latch.place(robot.state_dir, robot.known.name)} cannot be read"
+        latch.release(robot.state_dir, robot.known.name, only=robot.begun)
     except RobotError as error:
         return str(error)
     return ""

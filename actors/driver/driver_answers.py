@@ -2,8 +2,8 @@
 
 A request is a MessagePack map with a `do`: `status`, `probe` (the measured values too), `estop`
 (the latch was engaged: hold, and say whether the device confirmed it), `release` (with the
-operator's `key` where the fleet has keys), `episode` (the surroundings begin another attempt than
-the one numbered `after`).
+operator's `key` where the fleet has keys; a stop that was given since the latch had the mark
+`begun` stays), `episode` (the surroundings begin another attempt than the one numbered `after`).
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ class DriverAnswers:
             case "estop":
                 return self._stopped or {"latched": False, "confirmed": False, "error": ""}
             case "release":
-                return self._release(asked.get("key"))
+                return self._release(asked.get("key"), asked.get("begun"))
             case "episode":
                 begun = self._device.begin_episode(asked.get("after"))
                 return {"begun": begun, "error": "" if begun else self._device.last_error}
@@ -99,8 +99,8 @@ class DriverAnswers:
                 known = "status, probe, estop, release or episode"
                 return {"error": f"a driver has no {other!r}; expected {known}"}
 
-    def _release(self, key: object) -> dict[str, Any]:
-        error = self._stop.lift(key)
+    def _release(self, key: object, begun: object) -> dict[str, Any]:
+        error = self._stop.lift(key, begun)
         if self._stop.stop is None:
             self._core.release(monotonic_ns())  # commands made from here on count
         return {"latched": self._stop.stop is not None, "error": error}

@@ -27,6 +27,7 @@ _FOLDER = "estop"
 
 Mark = tuple[int, int]
 """Which file a latch is, and when a stop was given last: another one after each."""
+NO_LATCH = (0, 0)
 
 
 class EmergencyStop(msgspec.Struct, frozen=True):
@@ -106,13 +107,18 @@ def engaged(state_dir: Path, robot: str) -> EmergencyStop | None:
         return EmergencyStop("unknown", f"{path} cannot be read: {error}")
 
 
-def mark(state_dir: Path, robot: str) -> Mark | None:
-    """Of the latch that is engaged; None without one. Raises OSError."""
+def mark(state_dir: Path, robot: str) -> Mark:
+    """Of the latch that is engaged; NO_LATCH without one. Raises OSError."""
     try:
         found = place(state_dir, robot).stat()
     except FileNotFoundError:
-        return None
+        return NO_LATCH
     return found.st_ino, found.st_mtime_ns
+
+
+def as_mark(found: object) -> Mark | None:
+    """What came in a message as one; None if it is none."""
+    return (found[0], found[1]) if isinstance(found, list | tuple) and len(found) == 2 else None
 
 
 def release(state_dir: Path, robot: str, *, only: Mark | None = None) -> bool:

@@ -90,9 +90,10 @@ class StopKeeper:
             self.confirmed = True
             self._log.warning("the robot has confirmed the emergency stop")
 
-    def lift(self, secret: object) -> str:
-        """Lift the stop with an operator's `secret` key, which counts on fleets with keys only. Why
-        it is not lifted; empty if it is."""
+    def lift(self, secret: object, begun: object = None) -> str:
+        """Lift the stop with an operator's `secret` key, which counts on fleets with keys only; if
+        `begun` is the mark of its latch then, none that was given since. Why it is not lifted;
+        empty if it is."""
         if self._keyring is not None and not operator_key.fits(self._keyring, secret):
             return operator_key.needed(self._robot, self._keyring)
         self._look_at_site(again=True)
@@ -100,7 +101,10 @@ class StopKeeper:
             return ""
         try:
             if self._state_dir is not None:
-                latch.release(self._state_dir, self._robot)
+                only = latch.as_mark(begun)
+                latch.release(self._state_dir, self._robot, only=only)
+                if only is not None and latch.engaged(self._state_dir, self._robot) is not None:
+                    return f"{self._robot} stays stopped: a stop was given meanwhile"
         except RobotError as error:
             return str(error)
         self._own, self._unwritten = False, ""

@@ -199,7 +199,8 @@ def test_a_release_is_carried_out_by_the_driver(cell: KnownRobots) -> None:
     with driver(cell, "left", LIFTED) as left:
         outcome = emergency_stop.release([cell], ["left"], patience_s=60)[0]
     assert outcome.done and not outcome.latched
-    assert left.asked == [{"do": "release", "key": None}]
+    mark = list(latch.mark(Path(cell.state_dir), "left"))
+    assert left.asked == [{"do": "release", "key": None, "begun": mark}]
     assert latched(cell, "left") is not None, "the fake driver did not remove it"
 
 

@@ -277,6 +277,25 @@ def aged(state: Path) -> None:
     os.utime(state / FOLDER, (at_s, at_s))
 
 
+@pytest.mark.parametrize("stopped_before", [False, True])
+def test_a_release_that_is_heard_after_a_later_stop_does_not_lift_that(
+    tmp_path: Path, stopped_before: bool
+) -> None:
+    """It was sent before, and waited in the queue of a driver that stood still."""
+    held = keeper(tmp_path)
+    press(tmp_path, ["left"], 1.0)
+    if stopped_before:
+        latch.engage(tmp_path, "left", "anna")
+    held.look()
+    begun = list(latch.mark(tmp_path, "left"))
+    lift_all(tmp_path, [])
+    latch.engage(tmp_path, "left", "carla")
+    assert held.asked({"by": "carla"})
+    assert "given meanwhile" in held.lift(None, begun) and held.stop is not None
+    assert latch.engaged(tmp_path, "left") is not None
+    assert held.lift(None, list(latch.mark(tmp_path, "left"))) == "" and held.stop is None
+
+
 @pytest.mark.parametrize("asleep", [False, True])
 def test_more_stops_than_there_is_room_for_are_lifted_from_every_driver_that_runs(
     tmp_path: Path, asleep: bool
