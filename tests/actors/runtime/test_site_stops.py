@@ -100,9 +100,14 @@ class Site(RuleBasedStateMachine):
             lifted = heard.lifted | {
                 (stop, robot)
                 for stand_in, robot in heard.lifted
-                for stop in self.replaced.get(stand_in, ())
+                for stop in self._in_place_of(stand_in)
             }
             assert {robot for _, robot in heard.wanted - lifted} <= robots
+
+    def _in_place_of(self, stand_in: str) -> frozenset[str]:
+        """What it stands in for, and the other stand-ins for nothing but some of these."""
+        whole = self.replaced.get(stand_in, frozenset())
+        return whole | {stop for stop, part in self.replaced.items() if part and part <= whole}
 
     @invariant()
     def a_host_keeps_a_bounded_number(self) -> None:
