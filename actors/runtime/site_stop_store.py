@@ -18,6 +18,8 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import msgspec
+
 from ...errors import RuntimeDirError
 from ...transport.stop_bodies import Lift, SiteStop
 from . import durable
@@ -31,8 +33,7 @@ AGAIN_NS = 1_000_000_000
 class SiteStopStore:
     """That of the fleet with the state directory `state_dir`, whose public keys are in `keyring` if
     it has keys. With `robot` only what is about that robot, and nothing can be added: no time goes
-    to the lifts of others. As it knows few stops, it makes no stand-in of its own: those of others
-    are in the folder."""
+    to the lifts of others."""
 
     def __init__(self, state_dir: Path, keyring: Path | None, robot: str | None = None) -> None:
         self.stops = SiteStops()
@@ -165,7 +166,7 @@ class SiteStopStore:
     def _take_files(
         self, stops: Iterable[SiteStop], lifts: dict[str, Lift], *, believes: bool
     ) -> bool:
-        stops = [stop for stop in stops if self._is_mine(stop)]
+        stops = [self._mine(stop) for stop in stops if self._is_mine(stop)]
         known = self.stops.lifts
         new = {k: lift for k, lift in lifts.items() if self._is_mine(lift) and lift not in known}
         counted = list(new.values()) if believes else self._counted(stops, new)
@@ -186,6 +187,13 @@ class SiteStopStore:
         replaced = {stop.id for stop in gone if any(stands_in(each, stop) for each in found)}
         self.stops = self.stops.without(replaced)
         return bool(replaced)
+
+    def _mine(self, stop: SiteStop) -> SiteStop:
+        """As a stop of this robot only: it is over once it is lifted from that. One that is not
+        takes room, and a stand-in that is made here no other process can lift."""
+        if self._robot is None:
+            return stop
+        return msgspec.structs.replace(stop, robots=(self._robot,))
 
     def _is_mine(self, about: SiteStop | Lift) -> bool:
         return self._robot is None or not about.robots or self._robot in about.robots
