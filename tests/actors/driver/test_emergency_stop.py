@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.actors.driver import emergency_stop, latch
+from holdfast.actors.driver import asked_robots, emergency_stop, latch
 from holdfast.actors.driver.site_request import SiteRequest, lift_site, stop_site
 from holdfast.actors.driver.stop_outcome import StopOutcome
 from holdfast.actors.runtime import robots_file
@@ -227,7 +227,7 @@ def test_a_stop_that_is_given_while_a_robot_without_a_driver_is_released_stays(
     """And the release says that it holds the robot."""
     if stopped_before:
         emergency_stop.stop([cell], ["left"], patience_s=0.0)
-    ask = emergency_stop.ask
+    ask = asked_robots.ask
 
     def pressed(*given: Any) -> None:
         ask(*given)
