@@ -239,7 +239,7 @@ def test_what_a_full_disk_refused_is_written_once_there_is_room(
 def test_a_stop_that_is_over_is_removed_before_its_lifts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever reads the folder meanwhile would be held by it."""
+    """A process that reads the folder meanwhile would be held by it."""
     unlink = Path.unlink
 
     def looked(path: Path, missing_ok: bool = False) -> None:

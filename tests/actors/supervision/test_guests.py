@@ -1,4 +1,4 @@
-"""Which robots of scripts a fleet's supervisor tells of, and that a hung one delays nobody."""
+"""Which robots of scripts a supervisor tells of, and how long one that hangs is waited for."""
 
 from __future__ import annotations
 
