@@ -28,7 +28,7 @@ GROUND = ("transport", "policy", "robot")
 FLOORS = ("tools", "actors", "ground", "root")
 """From the top. `root` are the modules beside the folders that every room may use."""
 
-ROOT_MODULES = ("arguments", "errors")
+ROOT_MODULES = ("arguments", "disk", "errors")
 API = ("__init__", "__main__")
 """The entry points of the package. They may name everything, and no module of ours imports them."""
 

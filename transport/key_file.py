@@ -9,6 +9,7 @@ import os
 import re
 from pathlib import Path
 
+from .. import disk
 from ..errors import KeyFileError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
@@ -29,7 +30,7 @@ def create(path: Path, lines: list[str], mode: int) -> None:
             f"{path} exists: delete it first if its holder shall get a new key"
         ) from error
     _write(fd, lines)
-    _sync(path.parent)
+    disk.sync(path.parent)
 
 
 def replace(path: Path, lines: list[str], mode: int, *, durable: bool = True) -> None:
@@ -40,7 +41,7 @@ def replace(path: Path, lines: list[str], mode: int, *, durable: bool = True) ->
     _write(fd, lines, durable=durable)
     new.replace(path)
     if durable:
-        _sync(path.parent)
+        disk.sync(path.parent)
 
 
 def append(path: Path, line: str) -> None:
@@ -50,7 +51,7 @@ def append(path: Path, line: str) -> None:
         file.write(f"{line}\n".encode())
         file.flush()
         os.fsync(file.fileno())
-    _sync(path.parent)
+    disk.sync(path.parent)
 
 
 def lines_of(path: Path) -> list[str]:
@@ -103,11 +104,3 @@ def _write(fd: int, lines: list[str], *, durable: bool = True) -> None:
         file.flush()
         if durable:
             os.fsync(file.fileno())
-
-
-def _sync(directory: Path) -> None:
-    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

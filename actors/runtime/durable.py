@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
+
+from ... import disk
 
 
 class Settling:
@@ -44,16 +45,8 @@ def settle(files: Iterable[Path]) -> None:
     files = list(files)
     for file in files:
         with suppress(FileNotFoundError):
-            _sync(file)
+            disk.sync(file)
     # Also where the folder is: it may be as new as the file.
     for folder in {each for file in files for each in (file.parent, file.parent.parent)}:
         with suppress(FileNotFoundError):
-            _sync(folder)
-
-
-def _sync(path: Path) -> None:
-    fd = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+            disk.sync(folder)

@@ -14,7 +14,6 @@ is untouched. What is moved is a whole file, always: a reader sees the old one o
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
@@ -22,6 +21,7 @@ from typing import Literal
 
 import msgspec
 
+from ... import disk
 from .dataset_info import INFO, STATS, TASKS
 
 STAGING = ".recording"
@@ -113,7 +113,7 @@ def carry_out(root: Path, operations: Iterable[Operation]) -> None:
         path = root / operation.path
         match operation.kind:
             case "sync" | "sync_folder":
-                sync(path)
+                disk.sync(path)
             case "make_folder":
                 make_durable_folder(path, root)
             case "write":
@@ -130,16 +130,7 @@ def make_durable_folder(folder: Path, root: Path) -> None:
         return
     make_durable_folder(folder.parent, root)
     folder.mkdir(exist_ok=True)
-    sync(folder.parent)
-
-
-def sync(path: Path) -> None:
-    """Bring a file's content, or a folder's entries, to the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    disk.sync(folder.parent)
 
 
 def _by_kind(moves: list[Move]) -> list[list[Move]]:

@@ -15,6 +15,7 @@ import msgspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ... import disk
 from ...errors import DatasetError
 from . import commit_plan, episode_stats, recovery
 from .commit_plan import STAGING
@@ -215,7 +216,7 @@ class _Rebuild:
             target = self.root / STAGING / f"aside-{number}" / path
             commit_plan.make_durable_folder(target.parent, self.root)
             shutil.copyfile(self.root / path, target)
-            commit_plan.sync(target)
+            disk.sync(target)
         self.said.append(f"the damaged {', '.join(there)} is in {STAGING}/aside-{number}")
 
 

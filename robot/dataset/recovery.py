@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 
+from ... import disk
 from ...errors import DatasetError
 from . import episode_stats
 from .commit_plan import (
@@ -27,7 +28,6 @@ from .commit_plan import (
     crc32_of,
     make_durable_folder,
     moving,
-    sync,
 )
 from .dataset_info import INFO, STATS, TASKS, DatasetInfo, read_info
 from .dataset_reader import episode_files, read_parquet, read_tasks
@@ -221,8 +221,8 @@ def _put_aside(root: Path, files: list[Path]) -> str:
         target = aside / path.relative_to(root)
         make_durable_folder(target.parent, root)
         path.rename(target)
-        sync(target.parent)
-        sync(path.parent)
+        disk.sync(target.parent)
+        disk.sync(path.parent)
     return aside.relative_to(root).as_posix()
 
 
