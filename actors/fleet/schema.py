@@ -54,7 +54,17 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     ) = None
     front_port: Port | None = None
     back_port: Port | None = None
-    heartbeat_s: Seconds = 0.5
+    # At most half of what the robots' connections wait (`dead_after_ns`), and less than
+    # `ROBOT_TAKEOVER_NS`.
+    heartbeat_s: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1,
+            description="seconds between two heartbeats, more than 0, at most 1: a connection on "
+            "which nothing is heard for 2 s counts as dead",
+        ),
+    ] = 0.5
     replica_lost_after_s: Seconds = 2.0
     robot_lost_after_s: Seconds = 5.0
     session_idle_s: Seconds = 300.0

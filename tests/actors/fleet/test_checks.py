@@ -168,7 +168,11 @@ Spoil = Callable[[dict[str, Any]], object]
         ),
         (
             lambda f: f.update(broker={"heartbeat_s": 1.5}),
-            ["$.broker.replica_lost_after_s", "2 s is less than two heartbeats", "use 6"],
+            ["$.broker.heartbeat_s", "found 1.5", "at most 1", "2 s counts as dead"],
+        ),
+        (
+            lambda f: f.update(broker={"heartbeat_s": 0.75, "replica_lost_after_s": 1.4}),
+            ["$.broker.replica_lost_after_s", "1.4 s is less than two heartbeats", "use 3"],
         ),
         (
             lambda f: f.update(broker={"robot_lost_after_s": 1.9}),

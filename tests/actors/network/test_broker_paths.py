@@ -8,11 +8,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import zmq
 
-from holdfast.actors.network.broker_paths import BrokerPaths
-from holdfast.actors.runtime.configs import NetworkConfig
+from holdfast.actors.fleet.schema import BrokerEntry
+from holdfast.actors.network.broker_paths import BrokerPaths, dead_after_ns
+from holdfast.actors.runtime.configs import ROBOT_TAKEOVER_NS, NetworkConfig
 from holdfast.transport import sockets
 from holdfast.transport.bodies import Heartbeat
 from holdfast.transport.header import Header, Kind
@@ -59,3 +61,14 @@ def test_a_heartbeat_after_an_answer_is_left_out_only_where_none_would_be_missed
     it.asked(7, next_ns - 1_000_000)
     it.heard(0, Header(Kind.REPLY, seq=7), next_ns)
     assert it.beat_due("", next_ns) is due
+
+
+def test_the_longest_heartbeat_of_a_fleet_keeps_an_idle_robots_connection_and_name() -> None:
+    """Half of the connection's bound is left for the answer's way; no older claim gets the name."""
+    longest = msgspec.convert({"heartbeat_s": 1.0}, BrokerEntry).heartbeat_s
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert({"heartbeat_s": 1.01}, BrokerEntry)
+    network = {"robot": "r1", "service": "pick", "control": "", "brokers": (), "cameras": {}}
+    config = msgspec.convert({**network, "state_names": (), "action_names": ()}, NetworkConfig)
+    assert longest * 1e9 <= dead_after_ns(config) / 2
+    assert longest * 1e9 < ROBOT_TAKEOVER_NS
