@@ -109,3 +109,10 @@ def test_a_stop_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises((RobotError, RuntimeDirError)):
         latch.engage(tmp_path / "file" / "state", "r1", "anna")
+
+
+def test_words_that_are_not_utf_8_delay_no_stop(tmp_path: Path) -> None:
+    """A command line of other bytes: what cannot be encoded is replaced."""
+    latch.engage(tmp_path, "left", "anna\udcff", "sm\udce9ke")
+    stop = latch.engaged(tmp_path, "left")
+    assert stop is not None and (stop.by, stop.why) == ("anna?", "sm?ke")

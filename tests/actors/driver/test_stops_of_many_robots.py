@@ -4,8 +4,6 @@ them."""
 from __future__ import annotations
 
 import itertools
-import logging
-import os
 import tempfile
 from pathlib import Path
 
@@ -13,14 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from holdfast.actors.driver.stop_keeper import StopKeeper
-from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.site_stop_files import FOLDER
-from holdfast.actors.runtime.site_stop_store import SiteStopStore
 from holdfast.actors.runtime.site_stops import new_stop
+from holdfast.tests.actors.driver.kept_stops import aged, keeper, lift_all, press, store_of
 from holdfast.transport.stop_bodies import MAX_STOPS
 
-LOG = logging.getLogger("test")
 ROBOTS = tuple(f"r{k}" for k in range(5))
 some_robots = st.lists(st.sampled_from(ROBOTS), unique=True, max_size=3)
 
@@ -33,43 +28,33 @@ class Host(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = tempfile.TemporaryDirectory()
         self.state = Path(self.folder.name)
-        self.drivers = {name: StopKeeper(name, self.state, None, LOG) for name in ROBOTS}
+        self.drivers = {name: keeper(self.state, robot=name) for name in ROBOTS}
         self.stopped: set[str] = set()
         self.has_looked: set[str] = set()
         self.instants = itertools.count(1)
 
-    def _store(self) -> SiteStopStore:
-        store = SiteStopStore(self.state, None)
-        store.look()
-        return store
-
     @rule(robots=some_robots, count=st.integers(1, 9))
     def stop(self, robots: list[str], count: int) -> None:
         for _ in range(count):
-            store = self._store()
-            store.add([new_stop(robots, "anna", "", float(next(self.instants)))], [])
-            store.settle()
+            press(self.state, robots, float(next(self.instants)))
         self.stopped |= set(robots or ROBOTS)
         self.has_looked.clear()
 
     @rule(robots=some_robots)
     def release(self, robots: list[str]) -> None:
-        store = self._store()
-        store.add([], lifts_of(store.stops.lifting(robots), "ben", None))
-        store.settle()
+        lift_all(self.state, robots)
         self.stopped -= set(robots or ROBOTS)
         assert not self._held() & set(robots or ROBOTS)
         self.has_looked.clear()
 
     def _held(self) -> set[str]:
-        store = self._store()
+        store = store_of(self.state)
         return {robot for robot in ROBOTS if store.holding(robot)}
 
     @rule(robots=some_robots)
     def look(self, robots: list[str]) -> None:
-        if (self.state / FOLDER).exists():  # it changed so long ago that one reading is whole
-            at_s = next(self.instants)
-            os.utime(self.state / FOLDER, (at_s, at_s))
+        if (self.state / FOLDER).exists():
+            aged(self.state)
         for robot in robots or ROBOTS:
             self.drivers[robot].look()
             self.has_looked.add(robot)
@@ -94,15 +79,13 @@ def test_a_robot_that_was_released_alone_from_as_many_stops_as_there_is_room_for
     tmp_path: Path,
 ) -> None:
     """Its driver does not count them beside another stop: a stand-in would be known to it alone."""
-    driver = StopKeeper("r0", tmp_path, None, LOG)
+    driver = keeper(tmp_path, robot="r0")
     for count, released in ((MAX_STOPS, ["r0"]), (0, []), (1, ["r0"])):
-        store = SiteStopStore(tmp_path, None)
-        store.look()
+        store = store_of(tmp_path)
         store.add([new_stop([], "anna", "", float(k)) for k in range(count)], [])
         driver.look()
         assert (driver.stop is not None) is (count > 0)
-        store.add([], lifts_of(store.stops.lifting(released), "ben", None))
-        store.settle()
+        lift_all(tmp_path, released)
         driver.look()
         assert driver.stop is None
 

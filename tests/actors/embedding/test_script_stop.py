@@ -17,14 +17,11 @@ from holdfast import RemotePolicy
 from holdfast.actors.driver import emergency_stop, latch
 from holdfast.actors.embedding.script_config import ScriptConfig
 from holdfast.actors.runtime.held_robots import held_robots
-from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
-from holdfast.actors.runtime.site_stop_store import SiteStopStore
-from holdfast.actors.runtime.site_stops import new_stop
+from holdfast.tests.actors.driver.kept_stops import site_lift, site_stop
 from holdfast.tests.actors.embedding.conftest import BROKER, Loop
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.keys import Role, new
-from holdfast.transport.stop_bodies import SiteStop
 
 Make = Callable[..., Loop]
 SERVE = """
@@ -51,19 +48,6 @@ def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[None]:
         assert process.wait(60) == 0
     finally:
         process.kill()
-
-
-def give(state: Path, robots: list[str], at_s: float = 1.0) -> SiteStop:
-    """As a program of the broker's host does."""
-    stop = new_stop(robots, "anna@hub", "smoke", at_s)
-    SiteStopStore(state, None).add([stop], [])
-    return stop
-
-
-def lift(state: Path, stop: SiteStop) -> None:
-    store = SiteStopStore(state, None)
-    store.look()
-    store.add([], lifts_of([(stop.id, ())], "ben", None))
 
 
 def robot(broker: dict[str, str], name: str = "bench") -> RemotePolicy:
@@ -94,7 +78,7 @@ def test_a_stop_holds_a_scripts_robot_until_it_is_lifted(
 
     with robot(broker) as policy:
         wait_until(lambda: acts(policy), "it plays", within_s=60)
-        stop = give(state, [])
+        stop = site_stop(state, [])
         wait_until(lambda: not acts(policy) and policy.state == "STOPPED", within_s=60)
         assert policy.reason == "stopped by anna@hub: smoke"
         assert policy.stats().state == "STOPPED" and policy.stats().reason == policy.reason
@@ -111,7 +95,7 @@ def test_a_stop_holds_a_scripts_robot_until_it_is_lifted(
             return policy.state == "STOPPED"
 
         wait_until(is_stopped, within_s=60)
-        lift(state, stop)
+        site_lift(state, stop)
         wait_until(lambda: acts(policy), "it plays again", within_s=60)
         named = emergency_stop.stop([fleet], ["bench"], by="carla", patience_s=0.0, guests=guests)
         assert [each.robot for each in named] == ["bench"] and "no robot" not in named[0].message
@@ -130,9 +114,9 @@ def test_a_plan_of_before_a_stop_is_not_played_after_it(loop: Make, stops: Path)
     """And the time of the stop is no time offline."""
     made = loop(fps=30.0)
     made.run(30, 3.0)
-    stop = give(stops, ["r"])
+    stop = site_stop(stops, ["r"])
     assert all(action is None for _, action in made.run(30, 100.0))
-    lift(stops, stop)
+    site_lift(stops, stop)
     lifted_s = made.clock.monotonic()
     played = [action for _, action in made.run(30, 3.0) if action is not None]
     assert played and min(played) >= lifted_s - 0.1
@@ -142,14 +126,14 @@ def test_a_pause_of_the_script_and_a_stop_end_independently(loop: Make, stops: P
     """Neither ends the other."""
     made = loop(fps=30.0)
     made.run(30, 3.0)
-    stop = give(stops, [])
+    stop = site_stop(stops, [])
     made.run(30, 1.0)
     made.policy.pause()
     made.policy.resume()
     made.run(30, 1.0)
     assert made.policy.state == "STOPPED" and made.act() is None
     made.policy.pause()
-    lift(stops, stop)
+    site_lift(stops, stop)
     assert all(action is None for _, action in made.run(30, 3.0))
     assert made.policy.state == "PAUSED"
     made.policy.resume()
@@ -160,15 +144,15 @@ def test_a_stopped_velocity_is_zero(loop: Make, stops: Path) -> None:
     """As a paused one is."""
     made = loop(fps=30.0, control_mode="velocity")
     made.run(30, 3.0)
-    give(stops, ["r"])
+    site_stop(stops, ["r"])
     assert made.run(30, 1.0)[-1][1] == 0.0
 
 
 def test_a_stop_of_other_robots_does_not_hold_it(loop: Make, stops: Path) -> None:
     """Nor does a lifted one."""
     made = loop(fps=30.0)
-    give(stops, ["another"])
-    lift(stops, give(stops, ["r"], 2.0))
+    site_stop(stops, ["another"])
+    site_lift(stops, site_stop(stops, ["r"], 2.0))
     assert made.run(30, 3.0)[-1][1] is not None
     assert made.policy.state == "STREAMING"
 
@@ -180,11 +164,11 @@ def test_a_latch_of_a_fleets_robot_of_the_same_name_is_not_the_scripts(
     latch.engage(stops, "r", "anna")
     made = loop(fps=30.0)
     assert made.run(30, 3.0)[-1][1] is not None
-    stop = give(stops, ["r"])
+    stop = site_stop(stops, ["r"])
     made.run(30, 1.0)
     assert made.policy.state == "STOPPED"
     latch.release(stops, "r")
-    lift(stops, stop)
+    site_lift(stops, stop)
     assert made.run(30, 3.0)[-1][1] is not None
     assert latch.engaged(stops, "r") is None
 

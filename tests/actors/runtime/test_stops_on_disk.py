@@ -16,8 +16,8 @@ from holdfast.actors.runtime import durable, site_stop_store
 from holdfast.actors.runtime.lifting import lifts_of
 from holdfast.actors.runtime.robots_file import KnownRobot, KnownRobots
 from holdfast.actors.runtime.site_stop_files import FOLDER
-from holdfast.actors.runtime.site_stop_store import SiteStopStore
 from holdfast.actors.runtime.site_stops import new_stop
+from holdfast.tests.actors.driver.kept_stops import store_of
 from holdfast.tests.waiting import wait_until
 from holdfast.transport.stop_bodies import MAX_STOPS
 
@@ -34,12 +34,6 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(os, "fsync", noted)
     return found
-
-
-def store_of(state: Path) -> SiteStopStore:
-    store = SiteStopStore(state, None)
-    store.look()
-    return store
 
 
 def files(state: Path, kind: str) -> set[Path]:
