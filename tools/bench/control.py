@@ -5,12 +5,15 @@
 
 Lateness: each way of waiting does the same work at the same rate, in a process and a session of its
 own as the supervisor starts a control loop; idle, and with a process on each core that never rests.
-Up to 100 Hz all ways run at once, each at its own part of the period; at higher rates in turns. A
-witness sleeps beside. On an idle machine, wake-ups during which it overslept by more than 2 ms are
-the machine's, and left out of all figures but `raw_max`.
+Up to 100 Hz all ways run at once, each at its own part of the period; at higher rates in turns.
+Those of cyclictest, which chooses its instants itself, have turns without the others. A witness
+sleeps beside. On an idle machine, wake-ups during which it overslept by more than 2 ms are the
+machine's, and left out of all figures but `raw_max`; not so of cyclictest, which does not say when
+it woke up.
 
 With --runs the lateness is measured so often, idle and busy in turns; `p99_by_run` is each run's
-p99, in order, and `p99_quartiles` their spread. --hz 100 --ticks 3000 --runs 5 takes 5 minutes.
+p99, in order, and `p99_quartiles` their spread. --hz 100 --ticks 3000 --runs 5 takes 5 minutes, or
+10 with cyclictest.
 
 `floor/sleep` only sleeps to each instant, by the ordinary scheduler, `floor/sleep-fifo` under
 SCHED_FIFO; `floor/cyclictest` and `floor/cyclictest-fifo` are those of rt-tests, if installed.

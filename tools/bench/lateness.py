@@ -1,9 +1,10 @@
 """How late loops wake up: each way of waiting at a rate, idle and with every core busy, in turns.
 
 All ways run at once where the period has SLOT_NS for each of them, spread evenly over it, so that
-they meet the same machine; at higher rates one after the other. A wake-up is late against what its
-own loop aimed at: an absolute grid point, or `period` after the iteration began, where the peers
-aim.
+they meet the same machine; at higher rates one after the other. cyclictest wakes at instants of its
+own, which may be those of any other way: it has turns without these. A wake-up is late against what
+its own loop aimed at: an absolute grid point, or `period` after the iteration began, where the
+peers aim.
 """
 
 from __future__ import annotations
@@ -82,9 +83,7 @@ def _rows(loops: Loops, hz: int, ticks: int, runs: int) -> list[dict[str, Any]]:
 
 
 def _run(loops: Loops, period_ns: int, busy: bool, ticks: int) -> dict[str, Lateness]:
-    names = list(loops)
-    at_once = max(1, min(len(names), period_ns // SLOT_NS))
-    groups = [names[first : first + at_once] for first in range(0, len(names), at_once)]
+    groups = groups_of(list(loops), period_ns)
     turns = 1 if len(groups) == 1 else max(1, min(_TURNS, ticks // 30))
     found: defaultdict[str, Samples] = defaultdict(list)
     with beside(busy) as pauses:
@@ -98,6 +97,15 @@ def _run(loops: Loops, period_ns: int, busy: bool, ticks: int) -> dict[str, Late
                     found[name] += loops[name].samples()
         machine = pauses()
     return {name: _lateness(samples, [] if busy else machine) for name, samples in found.items()}
+
+
+def groups_of(names: Sequence[str], period_ns: int) -> list[list[str]]:
+    """Which ways run at once. Those of cyclictest, which only sleep, are the last group."""
+    own = [name for name in names if name.startswith(_CYCLICTEST)]
+    placed = [name for name in names if name not in own]
+    at_once = max(1, period_ns // SLOT_NS)
+    groups = [placed[first : first + at_once] for first in range(0, len(placed), at_once)]
+    return [*groups, own] if own else groups
 
 
 def _lateness(samples: Samples, machine: Pauses) -> Lateness:

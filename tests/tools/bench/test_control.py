@@ -17,7 +17,7 @@ from holdfast.actors.control.config import TimingSettings
 from holdfast.tests.tools.bench.reports import report_of
 from holdfast.tests.waiting import wait_until
 from holdfast.tools.bench.cyclictest import MOST_US, Cyclictest, histogram
-from holdfast.tools.bench.lateness import Lateness, lateness_row
+from holdfast.tools.bench.lateness import NAMES, SLOT_NS, Lateness, groups_of, lateness_row
 from holdfast.tools.bench.waiting_loop import WaitingLoop
 
 
@@ -50,6 +50,17 @@ def test_the_lateness_of_several_runs_has_their_spread() -> None:
     assert row["p99_by_run"] == [10.0, 30.0, 20.0]
     assert row["p99_quartiles"] == [15.0, 20.0, 25.0]
     assert "p99_by_run" not in lateness_row("holdfast/clock", runs[:1])
+
+
+@pytest.mark.parametrize("hz", [30, 100, 500, 1000])
+def test_cyclictest_never_runs_at_once_with_a_loop(hz: int) -> None:
+    """Its instants are its own; each loop has a slot, and every way one group."""
+    groups = groups_of(NAMES, 10**9 // hz)
+    assert sorted(name for group in groups for name in group) == sorted(NAMES)
+    *loops, floor = groups
+    assert floor == ["floor/cyclictest", "floor/cyclictest-fifo"]
+    assert all(len(group) <= max(1, 10**9 // hz // SLOT_NS) for group in loops)
+    assert groups_of(NAMES[:3], 10**9 // 30) == [list(NAMES[:3])]
 
 
 def test_a_way_of_waiting_runs_in_a_session_of_its_own_and_takes_turns() -> None:
