@@ -22,6 +22,19 @@ from holdfast.transport.header import Header, Kind
 BEATEN_NS = 100_000_000_000
 
 
+def configured(**options: Any) -> NetworkConfig:
+    """The configuration of r1's network actor."""
+    return NetworkConfig(
+        robot="r1",
+        service="pick",
+        control="",
+        cameras={},
+        state_names=(),
+        action_names=(),
+        **{"brokers": (), **options},
+    )
+
+
 @pytest.fixture
 def paths(tmp_path: Path) -> Iterator[Callable[..., BrokerPaths]]:
     """paths(**config): the connections of r1 to a broker that is not there."""
@@ -30,16 +43,7 @@ def paths(tmp_path: Path) -> Iterator[Callable[..., BrokerPaths]]:
         opened.callback(context.destroy, linger=0)
 
         def made(**options: Any) -> BrokerPaths:
-            config = NetworkConfig(
-                robot="r1",
-                service="pick",
-                control="",
-                brokers=(sockets.ipc(tmp_path, "front"),),
-                cameras={},
-                state_names=(),
-                action_names=(),
-                **options,
-            )
+            config = configured(brokers=(sockets.ipc(tmp_path, "front"),), **options)
             it = BrokerPaths(context, config, "r1:1")
             opened.callback(it.close)
             it.beat("", Header(Kind.HEARTBEAT), Heartbeat(progress=1), BEATEN_NS)
@@ -68,7 +72,5 @@ def test_the_longest_heartbeat_of_a_fleet_keeps_an_idle_robots_connection_and_na
     longest = msgspec.convert({"heartbeat_s": 1.0}, BrokerEntry).heartbeat_s
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert({"heartbeat_s": 1.01}, BrokerEntry)
-    network = {"robot": "r1", "service": "pick", "control": "", "brokers": (), "cameras": {}}
-    config = msgspec.convert({**network, "state_names": (), "action_names": ()}, NetworkConfig)
-    assert longest * 1e9 <= dead_after_ns(config) / 2
+    assert longest * 1e9 <= dead_after_ns(configured()) / 2
     assert longest * 1e9 < ROBOT_TAKEOVER_NS
