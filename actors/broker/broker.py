@@ -134,7 +134,7 @@ class BrokerActor(Actor):
                 self._pass_stops(now_ns)
                 self._answers.keep(self._routing.answers(), now_ns)
             elif self._retry_ns is not None and now_ns >= self._retry_ns:
-                # Not a tick, which looks at every session: this follows each burst of requests.
+                # Not a tick, which looks at much more: this follows each burst of requests.
                 self._retry_ns = None
                 self._carry_out(self._routing.retry(now_ns), now_ns)
             if now_ns >= report_ns:
@@ -171,12 +171,14 @@ class BrokerActor(Actor):
         return True
 
     def _receive_one(self, listener: Listener, arrival: Arrival, now_ns: int) -> None:
-        keyed = self._keys is not None
-        if keyed and self._is_revoked(arrival):
+        keys = self._keys
+        if keys is not None and keys.is_revoked(arrival.key):
+            # Its peer gets no answer: it learns the reason when it connects again.
+            self._routing.counters.count("revoked-key", label(arrival.identity))
             return
         if self._routing.ignores(arrival.identity, now_ns):
             return
-        if keyed and self._answers_about_keys(listener, arrival, now_ns):
+        if keys is not None and self._answers_about_keys(keys, listener, arrival, now_ns):
             return
         try:
             effects = self._handle(listener, arrival, now_ns)
@@ -185,11 +187,13 @@ class BrokerActor(Actor):
             effects = self._routing.malformed(arrival.identity, error, now_ns, asked)
         self._carry_out(effects, now_ns)
 
-    def _answers_about_keys(self, listener: Listener, arrival: Arrival, now_ns: int) -> bool:
+    def _answers_about_keys(
+        self, keys: PeerKeys, listener: Listener, arrival: Arrival, now_ns: int
+    ) -> bool:
         """Answer a peer that enrols, or another broker; False for all others."""
         role = Role.ROBOT if listener is self._front else Role.REPLICA
         try:
-            answer = None if self._keys is None else self._keys.answer(arrival, role, now_ns)
+            answer = keys.answer(arrival, role, now_ns)
         except WireError as error:
             self._routing.counters.count(error.reason, label(arrival.identity))
             return True
@@ -205,14 +209,6 @@ class BrokerActor(Actor):
         """Accept the keys that are there now; end the sessions of those that were revoked."""
         if self._keys is not None and (revoked := self._keys.follow()):
             self._carry_out(self._routing.revoked(revoked, now_ns), now_ns)
-
-    def _is_revoked(self, arrival: Arrival) -> bool:
-        """Whether the key of its connection was revoked. Its peer gets no answer: it learns the
-        reason when it connects again."""
-        if self._keys is None or not self._keys.is_revoked(arrival.key):
-            return False
-        self._routing.counters.count("revoked-key", label(arrival.identity))
-        return True
 
     def _pass_stops(self, now_ns: int) -> None:
         self._stops.turn(now_ns, lambda frames: self._front.send(frames) is None)
