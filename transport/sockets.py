@@ -244,16 +244,21 @@ def ipc(directory: Path, name: str) -> str:
     return f"{_IPC}{path}"
 
 
+def path_of(endpoint: str) -> str:
+    """The path of the socket file of an ipc `endpoint`."""
+    return endpoint.removeprefix(_IPC)
+
+
 def is_ipc(endpoint: str) -> bool:
     """Whether `endpoint`, as a peer named it, is an absolute path that a Unix socket can have."""
-    path = endpoint.removeprefix(_IPC)
+    path = path_of(endpoint)
     fits = len(path.encode(errors="surrogatepass")) <= _IPC_MAX and path.isprintable()
     return endpoint.startswith(f"{_IPC}/") and fits
 
 
 def is_reachable(endpoint: str) -> bool:
     """Whether the file of an ipc `endpoint` is there, and this user may connect to it."""
-    return os.access(endpoint.removeprefix(_IPC), os.W_OK)
+    return os.access(path_of(endpoint), os.W_OK)
 
 
 def unlink_stale(endpoint: str) -> bool:
@@ -263,7 +268,7 @@ def unlink_stale(endpoint: str) -> bool:
     """
     if not endpoint.startswith(_IPC):
         return False
-    path = Path(endpoint.removeprefix(_IPC))
+    path = Path(path_of(endpoint))
     try:
         is_socket = stat.S_ISSOCK(path.lstat().st_mode)
     except FileNotFoundError:

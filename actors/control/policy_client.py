@@ -17,7 +17,7 @@ from ...transport.arrays import Buffer
 from ...transport.bodies import Close, Heartbeat, Open, Request, Reset, Vitals
 from ...transport.header import Header, Kind
 from ...transport.messages import Blobs
-from ...transport.packets import PacketClient
+from ...transport.packet_client import PacketClient
 from ...transport.poll import Poll, Source
 from .config import ControlConfig
 from .observation_history import ObservationHistory, most_steps

@@ -78,7 +78,7 @@ class HostContext:
 
     def wake(self, robot: RobotEntry) -> str:
         """The path of the socket that wakes the robot's driver."""
-        return sockets.ipc(self.rundir, f"{robot.name}.driver").removeprefix("ipc://")
+        return sockets.path_of(sockets.ipc(self.rundir, f"{robot.name}.driver"))
 
     def spec(
         self,

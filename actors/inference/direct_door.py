@@ -17,7 +17,7 @@ from ...errors import WireError
 from ...transport import sockets
 from ...transport.arrays import Buffer
 from ...transport.header import Header, Kind
-from ...transport.packets import PacketServer
+from ...transport.packet_server import PacketServer
 from ...transport.poll import Poll, Source
 
 

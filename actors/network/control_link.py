@@ -10,7 +10,7 @@ from ...transport import bodies, messages, sockets
 from ...transport.arrays import Buffer
 from ...transport.bodies import Event
 from ...transport.header import Header, Kind
-from ...transport.packets import PacketServer
+from ...transport.packet_server import PacketServer
 from ...transport.poll import Poll, Source
 
 

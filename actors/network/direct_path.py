@@ -19,7 +19,7 @@ from typing import NamedTuple
 from ...transport import sockets
 from ...transport.arrays import Buffer
 from ...transport.header import Header
-from ...transport.packets import PacketClient
+from ...transport.packet_client import PacketClient
 from ...transport.poll import Poll, Source
 
 _UNHEARD_NS = 60_000_000_000

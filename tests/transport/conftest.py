@@ -1,16 +1,20 @@
-"""The fixture that kills code at every instruction."""
+"""The fixture that kills code at every instruction, and those of two ends of packets."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from itertools import count
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
 import pytest
 
 import holdfast.transport
+from holdfast.tests.transport.packet_peers import WaitingClient, WaitingServer
+from holdfast.transport import sockets
 
 PACKAGE = holdfast.transport.__path__[0]
 
@@ -62,3 +66,20 @@ def _run(action: Callable[[], object], instructions: int) -> bool:
     finally:
         sys.settrace(before)
     return True
+
+
+@pytest.fixture
+def endpoint(tmp_path: Path) -> str:
+    return sockets.ipc(tmp_path, "door")
+
+
+@pytest.fixture
+def server(endpoint: str) -> Iterator[WaitingServer]:
+    with closing(WaitingServer(endpoint)) as server:
+        yield server
+
+
+@pytest.fixture
+def client(endpoint: str, server: WaitingServer) -> Iterator[WaitingClient]:
+    with closing(WaitingClient(endpoint, "r1:1")) as client:
+        yield client

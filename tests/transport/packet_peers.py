@@ -1,9 +1,14 @@
-"""The two ends of packet connections, as tests use them: they wait."""
+"""The two ends of packet connections, as tests use them: they wait. And one that sends anything."""
 
 from __future__ import annotations
 
+import socket
+
+from holdfast.transport import sockets
 from holdfast.transport.arrays import Buffer
-from holdfast.transport.packets import MOST_PEERS, PacketClient, PacketServer
+from holdfast.transport.packet_client import PacketClient
+from holdfast.transport.packet_server import MOST_PEERS, PacketServer
+from holdfast.transport.packets import LARGE_BYTES
 from holdfast.transport.poll import Poll
 
 
@@ -53,3 +58,16 @@ class WaitingServer(PacketServer):
         """The identity and the frames of the next message."""
         assert self.poll(timeout_ms), "no message came"
         return self._came.pop(0)
+
+
+def raw(endpoint: str, identity: bytes = b"r1:1") -> socket.socket:
+    """A connection that sends what no client would."""
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    made.connect(sockets.path_of(endpoint))
+    made.send(identity)
+    return made
+
+
+def large(number: int) -> list[Buffer]:
+    """A message that lies in a file."""
+    return [str(number).encode(), number.to_bytes(4, "little") * (LARGE_BYTES // 2)]

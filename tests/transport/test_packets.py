@@ -1,14 +1,12 @@
-"""Messages between processes of one host, by Unix sockets."""
+"""Messages between processes of one host, by Unix sockets: which arrive, and which are refused."""
 
 from __future__ import annotations
 
 import array
 import os
-import resource
 import socket
 import struct
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,38 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast.errors import WireError
-from holdfast.tests.transport.packet_peers import WaitingClient, WaitingServer
+from holdfast.tests.transport.packet_peers import WaitingClient, WaitingServer, large, raw
 from holdfast.tests.waiting import wait_until
-from holdfast.transport import sockets
 from holdfast.transport.arrays import Buffer
 from holdfast.transport.limits import DEFAULT
-from holdfast.transport.packets import LARGE_BYTES, PacketClient, PacketServer, _frames
-from holdfast.transport.poll import Poll
-
-
-@pytest.fixture
-def endpoint(tmp_path: Path) -> str:
-    return sockets.ipc(tmp_path, "door")
-
-
-@pytest.fixture
-def server(endpoint: str) -> Iterator[WaitingServer]:
-    with closing(WaitingServer(endpoint)) as server:
-        yield server
-
-
-@pytest.fixture
-def client(endpoint: str, server: WaitingServer) -> Iterator[WaitingClient]:
-    with closing(WaitingClient(endpoint, "r1:1")) as client:
-        yield client
-
-
-def raw(endpoint: str, identity: bytes = b"r1:1") -> socket.socket:
-    """A connection that sends what no client would."""
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    made.connect(endpoint.removeprefix("ipc://"))
-    made.send(identity)
-    return made
+from holdfast.transport.packets import LARGE_BYTES, frames_of
 
 
 @pytest.mark.parametrize("size", [0, 1, 5900, LARGE_BYTES, LARGE_BYTES + 1, 3_000_000])
@@ -65,105 +36,6 @@ def test_a_message_arrives_whole_either_way(
     assert client.receive() is None
 
 
-def test_a_peer_that_is_not_there_is_not_sent_to(endpoint: str) -> None:
-    """A client's `send` connects once there is one, also to the next one."""
-    with closing(WaitingClient(endpoint, "r1:1")) as client:
-        assert not client.send([b"a"]) and client.receive() is None
-        for _ in range(2):
-            with closing(WaitingServer(endpoint)) as server:
-                assert not server.send(b"r1:1", [b"a"])
-                assert client.send([b"b"])
-                assert server.next() == (b"r1:1", [b"b"])
-                assert server.send(b"r1:1", [b"last"])
-            assert client.next() == [b"last"]
-            assert client.poll(60_000) and client.receive() is None
-            assert not client.connected and not client.send([b"c"])
-
-
-def test_the_end_of_a_client_is_noticed(server: WaitingServer, client: WaitingClient) -> None:
-    """What it had sent arrives; what it had not read is no fault."""
-    client.send([b"a"])
-    server.next()
-    assert server.send(b"r1:1", [b"unread"])
-    client.send([b"b"])
-    client.close()
-    assert server.next() == (b"r1:1", [b"b"])
-    wait_until(lambda: not (server.poll(0) or server.send(b"r1:1", [b"c"])), "the end of it")
-
-
-def test_what_a_client_sent_before_its_end_is_received_after_a_send_to_it_failed(
-    server: WaitingServer, client: WaitingClient
-) -> None:
-    """All of it, in order; then the next connection of its identity is heard."""
-    client.send([b"a"])
-    server.next()
-    client.send([b"b"])
-    client.send([b"last"])
-    client.close()
-    assert not server.send(b"r1:1", [b"answer"]) and not server.has(b"r1:1")
-    assert client.send([b"new"])
-    assert [server.next()[1] for _ in range(3)] == [[b"b"], [b"last"], [b"new"]]
-    assert server.send(b"r1:1", [b"answer"])
-    assert client.next() == [b"answer"]
-
-
-def test_what_a_server_sent_before_its_end_is_received_after_a_send_to_it_failed(
-    endpoint: str,
-) -> None:
-    """Then `send` connects to the next server."""
-    with closing(WaitingClient(endpoint, "r1:1")) as client:
-        with closing(WaitingServer(endpoint)) as server:
-            client.send([b"a"])
-            server.next()
-            assert server.send(b"r1:1", [b"b"]) and server.send(b"r1:1", [b"last"])
-        with closing(WaitingServer(endpoint)) as server:
-            assert not client.send([b"c"]) and not client.send([b"d"])
-            assert client.next() == [b"b"] and client.next() == [b"last"]
-            assert client.poll(60_000) and client.receive() is None
-            assert client.send([b"e"])
-            assert server.next()[1] == [b"e"]
-
-
-def test_a_client_that_comes_back_is_heard_after_what_it_had_sent_before(endpoint: str) -> None:
-    """Also where a second connection under an identity is refused."""
-    with ExitStack() as opened:
-        server = opened.enter_context(closing(WaitingServer(endpoint, handover=False)))
-        client = opened.enter_context(closing(WaitingClient(endpoint, "r1:1")))
-        client.send([b"a"])
-        server.next()
-        words = [bytes([letter]) for letter in b"bcdefg"]
-        for word in words[:4]:
-            client.send([word])
-        client.close()
-        for word in words[4:]:
-            client.send([word])
-        assert [server.next()[1] for _ in words] == [[word] for word in words]
-
-
-@pytest.mark.parametrize("handover", [True, False])
-def test_an_identity_belongs_to_one_connection(endpoint: str, handover: bool) -> None:
-    """The newest, with handover; else the first, until that ends."""
-    with ExitStack() as opened:
-        server = opened.enter_context(closing(WaitingServer(endpoint, handover=handover)))
-        first, second = (
-            opened.enter_context(closing(WaitingClient(endpoint, "r1:1"))) for _ in range(2)
-        )
-        assert first.send([b"first"])
-        assert server.next()[1] == [b"first"]
-        assert second.send([b"second"])
-        if handover:
-            assert server.next()[1] == [b"second"]
-        else:
-            assert not server.poll(50)
-        server.send(b"r1:1", [b"answer"])
-        holder, other = (second, first) if handover else (first, second)
-        assert holder.next() == [b"answer"]
-        assert other.poll(60_000) and other.receive() is None and not other.connected
-        holder.close()
-        assert other.send([b"again"])
-        assert server.next()[1] == [b"again"]
-
-
 def test_a_queue_that_is_full_takes_nothing(server: WaitingServer, client: WaitingClient) -> None:
     """Nor half a message: what was taken arrives, and then there is room again."""
     taken = 0
@@ -176,127 +48,28 @@ def test_a_queue_that_is_full_takes_nothing(server: WaitingServer, client: Waiti
     assert server.next()[1] == [b"more"]
 
 
-def large(number: int) -> list[Buffer]:
-    """A message that lies in a file."""
-    return [str(number).encode(), number.to_bytes(4, "little") * (LARGE_BYTES // 2)]
-
-
-def test_four_large_messages_wait_whole_until_they_are_read(
-    server: WaitingServer, client: WaitingClient
+def test_a_packet_has_the_bytes_that_the_reference_says(
+    server: WaitingServer, endpoint: str
 ) -> None:
-    """Of each connection; in as many files, whichever were used before."""
-    for before in (0, 1, 3, 6):
-        client.close()
-        for number in range(before):
-            assert client.send(large(number))
-            assert server.next()[1] == large(number)
-        for number in range(4):
-            assert client.send(large(number))
-        assert [server.next()[1] for _ in range(4)] == [large(number) for number in range(4)]
-
-
-def test_a_fifth_large_message_takes_the_place_of_the_first_that_was_not_read(
-    server: WaitingServer, client: WaitingClient
-) -> None:
-    """That is refused, and the others arrive; none has the bytes of another."""
-    for number in range(5):
-        assert client.send(large(number))
-    with pytest.raises(WireError, match="written over"):
-        server.next()
-    assert [server.next()[1] for _ in range(4)] == [large(number) for number in range(1, 5)]
-
-
-def test_a_large_message_that_is_not_taken_costs_none_that_was(
-    server: WaitingServer, client: WaitingClient
-) -> None:
-    """However often it is tried: but for the one whose place it takes."""
-    for number in range(3):
-        assert client.send(large(number))
-    taken = 3
-    while client.send([bytes(5000)]):
-        taken += 1
-    for _ in range(6):
-        assert not client.send(large(7))
-    assert [server.next()[1] for _ in range(3)] == [large(number) for number in range(3)]
-    for _ in range(taken - 3):
-        server.next()
-    assert client.send(large(8)) and server.next()[1] == large(8)
-
-
-@contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    """This process can open nothing."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    probe = os.open("/dev/null", os.O_RDONLY)
-    os.close(probe)
-    # Descriptors are given from the lowest on that is free; those that are open stay.
-    resource.setrlimit(resource.RLIMIT_NOFILE, (probe, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-def test_a_connection_for_which_there_is_no_descriptor_waits_for_one(endpoint: str) -> None:
-    """Without an error, and without waking the poll again and again; what was sent arrives then."""
-    poll = Poll()
-    with closing(PacketServer(endpoint)) as server, closing(raw(endpoint)) as peer:
-        server.watch(poll)
-        peer.send(struct.pack("<2I", 1, 2) + b"ok")
-        with no_descriptor_left():
-            awake = poll.wait(60_000)
-            assert awake and server.ready(awake) == []
-            assert not poll.wait(0)
-
-        def heard() -> bool:
-            return any(
-                server.receive(fd) == (b"r1:1", [b"ok"]) for fd in server.ready(poll.wait(5))
-            )
-
-        wait_until(heard, "the message")
-        with closing(raw(endpoint, b"r2:1")):
-            assert poll.wait(60_000), "others wake it again"
-
-
-def test_a_client_without_a_descriptor_sends_nothing(
-    server: WaitingServer, client: WaitingClient
-) -> None:
-    """And does when it has one; a large message is not taken either."""
-    with no_descriptor_left():
-        assert not client.send([b"a"])
-    assert client.send([b"b"]) and server.next()[1] == [b"b"]
-    with no_descriptor_left():
-        assert not client.send(large(1))
-    assert client.send(large(2)) and server.next()[1] == large(2)
-
-
-def test_a_server_keeps_no_more_connections_than_it_was_told_to(endpoint: str) -> None:
-    """One more is closed; one that does not say who it is gives its place to another."""
-    with ExitStack() as opened:
-        server = opened.enter_context(closing(WaitingServer(endpoint, most_peers=3)))
-        nameless = [
-            opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET))
-            for _ in range(5)
-        ]
-        for each in nameless:
-            each.connect(endpoint.removeprefix("ipc://"))
-        clients = [
-            opened.enter_context(closing(WaitingClient(endpoint, f"r{k}:1"))) for k in range(4)
-        ]
-        for k, client in enumerate(clients[:3]):
-            assert client.send([b"a"])
-            assert server.next() == (f"r{k}:1".encode(), [b"a"])
-        assert clients[3].send([b"a"])
-        assert not server.poll(50)
-        assert clients[3].poll(60_000) and clients[3].receive() is None
-        assert not clients[3].connected
-        for k, client in enumerate(clients[:3]):
-            assert client.send([b"b"])
-            assert server.next() == (f"r{k}:1".encode(), [b"b"])
-        clients[0].close()
-        assert not server.poll(50), "its end is noticed"
-        assert clients[3].send([b"c"])
-        assert server.next() == (b"r3:1", [b"c"])
+    """Both ways, as a peer in another language reads and writes them."""
+    small = bytes.fromhex("02000000 02000000 00000000") + b"ok"
+    whole = b"".join(bytes(frame) for frame in large(7))
+    head = struct.pack("<3I", 2, 1, len(whole) - 1)
+    with closing(raw(endpoint)) as peer:
+        peer.send(small)
+        assert server.next() == (b"r1:1", [b"ok", b""])
+        assert server.send(b"r1:1", [b"ok", b""]) and peer.recv(1 << 16) == small
+        for number in (1, 2):
+            assert server.send(b"r1:1", large(7))
+            packet, (fd,), _, _ = socket.recv_fds(peer, 1 << 16, 8)
+            with os.fdopen(fd, "rb") as file:
+                assert packet == head + struct.pack("<Q", number)
+                assert file.read() == struct.pack("<Q", number) + whole
+        fd = os.memfd_create("test")
+        with os.fdopen(fd, "wb", buffering=0) as file:
+            file.write(struct.pack("<Q", 1) + whole)
+            socket.send_fds(peer, [head + struct.pack("<Q", 1)], [fd])
+        assert server.next() == (b"r1:1", large(7))
 
 
 def with_file(size: int) -> tuple[list[tuple[int, int, array.array[int]]], int]:
@@ -339,26 +112,7 @@ def test_what_is_no_message_is_refused_and_the_next_is_read(
 def test_any_packet_is_frames_or_a_wire_error(packet: bytes) -> None:
     """Frames have the lengths that were said."""
     try:
-        frames = _frames(memoryview(packet), None, DEFAULT)
+        frames = frames_of(memoryview(packet), None, DEFAULT)
     except WireError:
         return
     assert b"".join(frames) == packet[4 * (len(frames) + 1) :]
-
-
-def test_a_poll_is_woken_by_connections_that_are_made_and_remade(endpoint: str) -> None:
-    """And by none that has ended."""
-    poll = Poll()
-    with closing(PacketClient(endpoint, "r1:1")) as client:
-        client.watch(poll)
-        assert poll.wait(0) == set()
-        for _ in range(2):
-            with closing(WaitingServer(endpoint)) as server:
-                assert client.send([b"a"])
-                server.next()
-                assert not client.awake(poll.wait(0))
-                server.send(b"r1:1", [b"b"])
-                assert client.awake(poll.wait(60_000))
-                assert client.receive() == [b"b"]
-            assert client.awake(poll.wait(60_000))
-            assert client.receive() is None
-            assert poll.wait(0) == set()
