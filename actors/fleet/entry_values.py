@@ -18,6 +18,8 @@ Seconds = Annotated[float, Meta(gt=0, le=1e6, description="seconds, more than 0,
 
 Bytes = Annotated[int, Meta(ge=0, description="bytes of the newest kept on disk, 0 for none")]
 
+ADDRESS = r"^([^\s/:]+|\[[^\s/]+\])\Z"
+"""A name or an IP address; one of IPv6 in brackets."""
 Host = Annotated[str | None, Meta(description="a name under `hosts`")]
 
 Python = Annotated[
@@ -28,10 +30,8 @@ Python = Annotated[
     ),
 ]
 
-
-Device = Annotated[
-    str, Meta(pattern=r"^(cpu|mps|cuda(:[0-9]+)?)\Z", description="cpu, cuda, cuda:N or mps")
-]
+DEVICE = r"^(cpu|mps|cuda(:[0-9]+)?)\Z"
+Device = Annotated[str, Meta(pattern=DEVICE, description="cpu, cuda, cuda:N or mps")]
 
 Replicas = Annotated[int, Meta(ge=1, le=64, description="processes, 1 to 64")]
 

@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from .client_entries import GrootEntry, OpenpiEntry, Port
-from .entry_values import Host, Name, Positive, Seconds
+from .entry_values import ADDRESS, Host, Name, Positive, Seconds
 from .robot_entry import RobotEntry
 from .service_entry import ServiceEntry
 
@@ -24,7 +24,7 @@ class HostEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     address: Annotated[
         str,
         Meta(
-            pattern=r"^([^\s/:]+|\[[^\s/]+\])\Z",
+            pattern=ADDRESS,
             description="the IP address or name that other hosts reach it by",
         ),
     ]
@@ -44,7 +44,7 @@ class BrokerEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         Annotated[
             str,
             Meta(
-                pattern=r"^([^\s/:]+|\[[^\s/]+\])\Z",
+                pattern=ADDRESS,
                 description="the local IP address to listen on, without it the host's `address`; "
                 "0.0.0.0 where others reach it by an address that is not this machine's own, as in "
                 "a container or behind a NAT",

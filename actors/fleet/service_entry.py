@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from ..runtime.configs import Scheduling
-from .entry_values import Bytes, Device, Host, Python, Replicas, Seconds
+from .entry_values import DEVICE, Bytes, Device, Host, Python, Replicas, Seconds
 
 
 class PlacementEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -84,7 +84,7 @@ class ServiceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Annotated[
             str,
             Meta(
-                pattern=r"^(cpu|mps|cuda(:[0-9]+)?)\Z",
+                pattern=DEVICE,
                 description="cpu, cuda, cuda:N or mps; without it cpu",
             ),
         ]
