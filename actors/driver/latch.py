@@ -20,6 +20,7 @@ from pathlib import Path
 import msgspec
 
 from ...errors import RobotError, RuntimeDirError
+from ...transport.stop_bodies import SiteStop
 from ..runtime import durable
 from ..runtime.claim import STATE, claim
 
@@ -36,6 +37,11 @@ class EmergencyStop(msgspec.Struct, frozen=True):
     by: str
     why: str = ""
     at_s: float = 0.0
+
+    @classmethod
+    def of_site(cls, stop: SiteStop) -> EmergencyStop:
+        """A stop of the site as one of a robot that it holds."""
+        return cls(stop.by, stop.why, stop.at_s)
 
     def __str__(self) -> str:
         return f"stopped by {self.by}" + (f": {self.why}" if self.why else "")

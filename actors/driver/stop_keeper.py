@@ -38,13 +38,12 @@ class StopKeeper:
         self.confirmed = False
         """Whether the device has confirmed that it holds."""
         self._robot = robot
-        self._state_dir = state_dir
+        self._latch_dir = state_dir if has_latch else None
         self._keyring = keyring
         self._log = log
         self._unwritten = ""
         self._own = False
         """Whether its own latch holds it, beside the stops of the site."""
-        self._has_latch = has_latch
         self._site = None if state_dir is None else SiteStopStore(state_dir, keyring, robot)
         if self._site is not None:
             self._site.prepare()
@@ -53,8 +52,8 @@ class StopKeeper:
 
     def look(self) -> bool:
         """Look at the latch; whether it was engaged since the last time."""
-        directory = self._state_dir if self._has_latch else None
         self._look_at_site()
+        directory = self._latch_dir
         found = None if directory is None else latch.engaged(directory, self._robot)
         if found is not None:
             self._unwritten, self._own = "", True
@@ -62,7 +61,7 @@ class StopKeeper:
         if self.stop is not None and self._own:
             self._write(self.stop)
         elif self._site_stops:
-            first = _first(self._site_stops)
+            first = EmergencyStop.of_site(self._site_stops[0])
             if self.stop is None:
                 return self._engage(first)
             self.stop = first  # the one of before may be lifted
@@ -100,16 +99,16 @@ class StopKeeper:
         if self.stop is None:
             return ""
         try:
-            if self._state_dir is not None:
+            if self._latch_dir is not None:
                 only = latch.as_mark(begun)
-                latch.release(self._state_dir, self._robot, only=only)
-                if only is not None and latch.engaged(self._state_dir, self._robot) is not None:
+                latch.release(self._latch_dir, self._robot, only=only)
+                if only is not None and latch.engaged(self._latch_dir, self._robot) is not None:
                     return f"{self._robot} stays stopped: a stop was given meanwhile"
         except RobotError as error:
             return str(error)
         self._own, self._unwritten = False, ""
         if self._site_stops:
-            self.stop = _first(self._site_stops)
+            self.stop = EmergencyStop.of_site(self._site_stops[0])
             return f"{self._robot} stays {self.stop}, {self._until}"
         self._free()
         self._freed = False
@@ -160,15 +159,11 @@ class StopKeeper:
         """Engage the latch on disk, and the stop in any case."""
         self._own = True
         try:
-            if self._state_dir is not None:
-                stop = latch.engage(self._state_dir, self._robot, stop.by, stop.why, stop.at_s)
+            if self._latch_dir is not None:
+                stop = latch.engage(self._latch_dir, self._robot, stop.by, stop.why, stop.at_s)
                 self._unwritten = ""
         except RobotError as error:
             if not self._unwritten:
                 self._log.error("%s: the stop ends with this process", error)
             self._unwritten = f"{error}: the stop does not outlast its driver"
         self._engage(stop)
-
-
-def _first(stops: list[SiteStop]) -> EmergencyStop:
-    return EmergencyStop(stops[0].by, stops[0].why, stops[0].at_s)

@@ -57,4 +57,4 @@ class EmergencyStops:
         of_site = self._site.holding(robot)
         if own is not None or not of_site:
             return own
-        return EmergencyStop(of_site[0].by, of_site[0].why, of_site[0].at_s)
+        return EmergencyStop.of_site(of_site[0])
