@@ -15,8 +15,9 @@ from .config import ControlConfig
 from .observation_history import ObservationHistory
 from .plan import Floats
 from .plan_memory import PlanMemory, Word
+from .planned_request import PlannedRequest
 from .policy_client import PolicyClient
-from .request_cycle import PlannedRequest, RequestCycle
+from .request_cycle import RequestCycle
 from .tick_log import TickLog
 
 _BEAT_NS = 200_000_000

@@ -20,6 +20,7 @@ class Bounds:
 
     degraded_after_ns: int = 1_000_000_000
     request_timeout_ns: int = 5_000_000_000
+    resume_within_ns: int = 500_000_000
     max_offline_ns: int | None = 60_000_000_000
     open_timeout_ns: int = 2_000_000_000
     backoff_ns: int = 500_000_000
@@ -30,6 +31,7 @@ class Bounds:
         return cls(
             degraded_after_ns=round(safety.degraded_after_s * 1e9),
             request_timeout_ns=round(safety.request_timeout_s * 1e9),
+            resume_within_ns=round(safety.resume_within_s * 1e9),
             max_offline_ns=safety.max_offline_ns,
             open_timeout_ns=round(safety.open_timeout_s * 1e9),
             backoff_ns=round(safety.backoff_s * 1e9),
@@ -156,6 +158,19 @@ class FailSafe:
         self._asked_ns = 0
         self.on(SupplyEvent.TIMEOUT, now_ns)
         return True
+
+    def motion_has_ended(self, asked_ns: int, usual_ns: int, now_ns: int) -> bool:
+        """Whether it has been STALLED for so long that the answer to a request that was made at
+        `asked_ns`, before that, is not to be played. One that takes no longer than the others,
+        `usual_ns`, and the bound is."""
+        # A service that is always slower than its chunks are long would have half of its work
+        # dropped.
+        most_ns = self._bounds.resume_within_ns
+        return (
+            self.state is SupplyState.STALLED
+            and asked_ns < self.stalled_ns < now_ns - most_ns
+            and now_ns - asked_ns > usual_ns + most_ns
+        )
 
     @property
     def handshake_open(self) -> bool:

@@ -34,10 +34,11 @@ from .missed_ticks import MissedTicks, pauses_in
 from .pace import Pace
 from .plan import Floats
 from .plan_memory import PLAN_BYTES, PlanMemory, Word
+from .planned_request import PlannedRequest
 from .policy_client import PolicyClient
 from .pose_motion import PoseMotion
 from .processor_wait import ProcessorWait
-from .request_cycle import PlannedRequest, RequestCycle
+from .request_cycle import RequestCycle
 from .robot_commands import VERBS, RobotCommands
 from .robot_episodes import RobotEpisodes
 from .robot_status import status

@@ -22,7 +22,8 @@ from ...transport.poll import Poll, Source
 from .config import ControlConfig
 from .observation_history import ObservationHistory, most_steps
 from .plan import Floats
-from .request_cycle import PlannedRequest, RequestCycle
+from .planned_request import PlannedRequest
+from .request_cycle import RequestCycle
 
 _DRAINED = 8
 """Messages handled per call: one reply can be outstanding, so more than a few is a fault."""

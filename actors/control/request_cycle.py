@@ -22,25 +22,13 @@ from .latency_window import LatencyWindow
 from .pending_reset import PendingReset
 from .plan import Drop, Floats, MergeRule, Snapshot
 from .plan_memory import PlanMemory, Word
+from .planned_request import PlannedRequest
 from .policy_session import PolicySession
 from .reason import Reason
 from .request_pause import RequestPause
 from .supply_state import SupplyEvent, SupplyState
 
 _NS = 1_000_000_000
-
-
-class PlannedRequest(msgspec.Struct, frozen=True):
-    """A request to send: the snapshot it belongs to, and what the policy needs beside the state."""
-
-    asked: Snapshot
-    prefix: Floats | None
-    prefix_robot: Floats | None
-    delay_steps: int
-    slack_s: float
-    episode_start: bool
-    seed: int
-    task: str
 
 
 class RequestCycle:
@@ -57,7 +45,6 @@ class RequestCycle:
         lasts and by how many steps a chunk will be late follow from it."""
         self._buffer_ns = round(plan.buffer_time_s * _NS)
         self._max_state_age_ns = round(safety.max_state_age_s * _NS)
-        self._resume_ns = round(safety.resume_within_s * _NS)
         self._endpoint = config.endpoint
         self._horizon = plan.rtc.execution_horizon
         self.rule = MergeRule(plan.merge, plan.trim, plan.blend_weight)
@@ -208,7 +195,7 @@ class RequestCycle:
         if oldest_age_ns:
             oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
             asked = msgspec.structs.replace(asked, observed_ns=oldest_ns)
-        if self._motion_has_ended(now_ns):
+        if self.failsafe.motion_has_ended(self._asked_ns, self.latency.expected_ns, now_ns):
             # An outage's latency predicts no other one's.
             self.buffer.count(Drop.STALLED)
             self.why.request = f"{self.why.replica} answered a request from before the plan ran dry"
@@ -339,17 +326,6 @@ class RequestCycle:
     def _merging(self) -> MergeRule:
         """How the next chunk becomes part of the plan."""
         return self._task_rule if self.session.task.pending else self.rule
-
-    def _motion_has_ended(self, now_ns: int) -> bool:
-        """Whether the robot has stood still for so long that the answer to the last request, made
-        while it moved, is not to be played. One that came as late as others do is: a service that
-        is always slower than its chunks are long would have half of its work dropped."""
-        failsafe, most_ns = self.failsafe, self._resume_ns
-        return (
-            failsafe.state is SupplyState.STALLED
-            and self._asked_ns < failsafe.stalled_ns < now_ns - most_ns
-            and now_ns - self._asked_ns > self.latency.expected_ns + most_ns
-        )
 
     def _task_changed(self) -> None:
         task = self.session.task

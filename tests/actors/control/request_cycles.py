@@ -10,7 +10,8 @@ import numpy as np
 from holdfast.actors.control.buffer import ChunkBuffer
 from holdfast.actors.control.config import ControlConfig
 from holdfast.actors.control.plan_memory import PLAN_BYTES, PlanMemory
-from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
+from holdfast.actors.control.planned_request import PlannedRequest
+from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.robot.base import ControlMode, RobotSpec
 from holdfast.transport.bodies import Accept
 

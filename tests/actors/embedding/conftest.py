@@ -16,7 +16,8 @@ from holdfast import RemotePolicy
 from holdfast.actors.broker.broker import BrokerActor
 from holdfast.actors.control.observation_history import ObservationHistory
 from holdfast.actors.control.plan import Floats
-from holdfast.actors.control.request_cycle import PlannedRequest, RequestCycle
+from holdfast.actors.control.planned_request import PlannedRequest
+from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.actors.embedding import remote_policy
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.tests.free_ports import free_port
