@@ -16,29 +16,24 @@ from torch import Tensor
 
 from ..policy_options import Jacobian
 from ..rtc import guided_direction
-from .pali_gemma import Prefix
-from .pi_network import Moment, PiNetwork
+from .pi_network import Moment, PiNetwork, Suffix
 
 
 class Denoising:
-    """So many Euler steps of `network` from noise to actions; `flow` is its own, or the same
-    compiled. The weights of the network stay as they are: what they make of the times is computed
-    here."""
+    """So many Euler steps of `network` from noise to actions, at the `Suffix` of a batch; `flow` is
+    its own, or the same compiled. The weights of the network stay as they are: what they make of
+    the times is computed here."""
 
     def __init__(
         self, network: PiNetwork, euler_steps: int, flow: Callable[..., Tensor] | None = None
     ) -> None:
-        self._network, self._steps = network, euler_steps
-        self._flow = flow or network.flow
+        self._steps, self._flow = euler_steps, flow or network.flow
         with torch.no_grad():
             self._moments = [network.settled(1.0 - k / euler_steps) for k in range(euler_steps)]
             self._finished = network.settled(0.0)
 
-    def free(
-        self, prefix: Prefix, noise: Float[Tensor, "b h a"], state: Float[Tensor, "b s"]
-    ) -> Float[Tensor, "b h a"]:
+    def free(self, suffix: Suffix, noise: Float[Tensor, "b h a"]) -> Float[Tensor, "b h a"]:
         """The chunk that the flow leads to from `noise`."""
-        suffix = self._network.suffix(prefix, state, noise.shape[1])
         x = noise
         for moment in self._moments:
             x = torch.sub(x, self._flow(suffix, x, moment), alpha=1 / self._steps)
@@ -46,9 +41,8 @@ class Denoising:
 
     def guided(
         self,
-        prefix: Prefix,
+        suffix: Suffix,
         noise: Float[Tensor, "b h a"],
-        state: Float[Tensor, "b s"],
         plan: Float[Tensor, "b h a"],
         weights: Float[Tensor, "b h"],
         clips: Float[Tensor, " b"],
@@ -56,7 +50,6 @@ class Denoising:
     ) -> Float[Tensor, "b h a"]:
         """The chunk, pulled towards `plan` in each step as strongly as `weights` and `clips`
         say."""
-        suffix = self._network.suffix(prefix, state, noise.shape[1])
 
         def clean(noisy: Tensor, moment: Moment, time: float) -> Tensor:
             return torch.sub(noisy, self._flow(suffix, noisy, moment), alpha=time)
@@ -71,14 +64,12 @@ class Denoising:
 
     def conditioned(
         self,
-        prefix: Prefix,
+        suffix: Suffix,
         noise: Float[Tensor, "b h a"],
-        state: Float[Tensor, "b s"],
         plan: Float[Tensor, "b h a"],
         given: Bool[Tensor, "b h"],
     ) -> Float[Tensor, "b h a"]:
         """The chunk, of which the steps `given` are those of `plan` exactly."""
-        suffix = self._network.suffix(prefix, state, noise.shape[1])
         held = given[..., None]
         x = torch.where(held, plan, noise)
         for moment in self._moments:

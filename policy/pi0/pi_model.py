@@ -180,14 +180,15 @@ class PiModel:
         images = [prepared(view, pixels).to(self.dtype) for view in views]
         all_count = torch.ones(len(tokens), len(views), dtype=torch.bool, device=tokens.device)
         seen = parts.prefix(images, all_count, tokens, counts)
+        suffix = self.network.suffix(seen, state, noise.shape[1])
         if self._spec.prefix == "none":
-            return parts.denoising.free(seen, noise, state)
+            return parts.denoising.free(suffix, noise)
         if self._spec.prefix == "trained":
             prefix, given = plan
-            return parts.denoising.conditioned(seen, noise, state, prefix, given)
+            return parts.denoising.conditioned(suffix, noise, prefix, given)
         prefix, weights, clips = plan
         jacobian = self._guidance.jacobian
-        return parts.denoising.guided(seen, noise, state, prefix, weights, clips, jacobian)
+        return parts.denoising.guided(suffix, noise, prefix, weights, clips, jacobian)
 
     def _noise(self, seed: int) -> Tensor:
         """[1, H, A], the same on every device."""

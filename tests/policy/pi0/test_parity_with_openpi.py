@@ -119,7 +119,8 @@ def test_a_velocity_a_chunk_and_the_loss_are_those_of_openpi(family: FlowFamily)
     time = torch.full((BATCH, 1), 0.7)
     velocity = network.velocity(prefix, now["noise"], time, now["state"])
     assert differ(velocity, "velocity", family) < 1e-4
-    chunk = Denoising(network, EULER_STEPS).free(prefix, now["noise"], now["state"])
+    suffix = network.suffix(prefix, now["state"], now["noise"].shape[1])
+    chunk = Denoising(network, EULER_STEPS).free(suffix, now["noise"])
     assert differ(chunk, "chunk", family) < 1e-4
     training = {k: torch.from_numpy(v) for k, v in cases.loss_inputs(family).items()}
     time, actions = training["time"][:, None], training["actions"]
