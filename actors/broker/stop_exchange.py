@@ -39,8 +39,6 @@ class StopExchange:
         self._held = HeldRobots(directory, "broker")
         self._unheld = False
         self._held_ns = 0
-        self._at_once_ns: dict[bytes, int] = {}
-        """When a connection's robot was last told at once."""
 
     @property
     def digest(self) -> str:
@@ -56,10 +54,9 @@ class StopExchange:
             peer.heard(body.stops, now_ns)
             if not self._known.stops.stops or not peer.is_due(self.digest):
                 return False
-            told_ns = self._at_once_ns.get(identity)
-            if told_ns is not None and now_ns - told_ns < AT_ONCE_NS:
+            if now_ns - peer.at_once_ns < AT_ONCE_NS:
                 return False
-            self._at_once_ns[identity] = now_ns
+            peer.at_once_ns = now_ns
             return True
         if isinstance(body, Stops):
             self._known.take(body)
@@ -78,7 +75,6 @@ class StopExchange:
         known = self._known
         known.look()
         known.peers = {k: v for k, v in known.peers.items() if now_ns - v.heard_ns < SILENT_NS}
-        self._at_once_ns = {k: v for k, v in self._at_once_ns.items() if k in known.peers}
         if not known.stops.stops:
             return
         held_due = self._unheld and now_ns >= self._held_ns + HELD_NS

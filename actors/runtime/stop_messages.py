@@ -50,6 +50,8 @@ class StopPeer:
         self.name = name
         self.knows = ""
         self.heard_ns = 0
+        self.at_once_ns = -(1 << 62)
+        """When it was last told at once, and not with the next turn."""
         self._told = ""
         """The digest of what it was sent, or is being sent."""
         self._known: deque[Frames] = deque()
