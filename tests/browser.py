@@ -189,6 +189,5 @@ def chromium() -> Iterator[Browser]:
 @pytest.fixture
 def browser(chromium: Browser) -> Iterator[Browser]:
     """A new tab, closed after the test."""
-    chromium.renew()
     yield chromium
     chromium.renew()
