@@ -18,6 +18,7 @@ class Settling:
     def __init__(self, wait: Callable[[], None]) -> None:
         self._wait = wait
         self._fault: str | None = None
+        # Not waited for at the end: a disk that hangs would hold the process.
         self._thread = threading.Thread(target=self._run, daemon=True)
         try:
             self._thread.start()
@@ -31,9 +32,13 @@ class Settling:
         except OSError as error:
             self._fault = str(error)
 
-    def fault(self, until_s: float) -> str:
-        """Why it may not outlast a power cut; empty if it does. Waits until the instant `until_s`
-        of the monotonic clock."""
+    @property
+    def is_over(self) -> bool:
+        return self._fault is not None
+
+    def fault(self, until_s: float = 0.0) -> str:
+        """Why it may not outlast a power cut; empty if it does. Waits for the disk until the
+        instant `until_s` of the monotonic clock."""
         if self._fault is None:
             self._thread.join(max(0.0, until_s - time.monotonic()))
         return "the disk has not answered yet" if self._fault is None else self._fault

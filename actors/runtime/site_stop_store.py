@@ -12,10 +12,10 @@ the disk does. A program waits for it (`settle`), an actor has a thread that doe
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -53,9 +53,9 @@ class SiteStopStore:
         self.unwritten = ""
         """Why what was added is in no file yet; it is tried again every second."""
         self._has_loop = False
-        self._settling: threading.Thread | None = None
+        self._settling: durable.Settling | None = None
         self._in_hand: Collection[Path] = ()
-        """What that thread waits for."""
+        """What that waits for."""
 
     def prepare(self) -> None:
         """For processes with a loop: import what the first lift needs, which takes tens of ms, and
@@ -82,16 +82,7 @@ class SiteStopStore:
         again = again or now_ns >= self._again_ns
         if again:
             self._again_ns = now_ns + AGAIN_NS
-        if self._settling is not None and not self._settling.is_alive():
-            self._settling = None
-            if self.unsettled:
-                self._files.failed(self._in_hand)
-            else:
-                self._keep()
-        elif again and self._settling is None and self.unsettled:
-            self._keep()
-        if again and self.unwritten:
-            self._write_again()
+        self._follow_disk(again=again)
         before = self.unreadable
         # As with a robot's own latch, a process that starts believes the files.
         believes = not self._files.is_read
@@ -126,9 +117,21 @@ class SiteStopStore:
         if self._has_loop and self._settling is None:
             self._keep()
 
-    def _write_again(self) -> None:
-        with suppress(OSError, RuntimeDirError):  # `unwritten` says it
-            self._write()
+    def _follow_disk(self, *, again: bool) -> None:
+        """Go on where the disk has answered; with `again` also with what it refused."""
+        if self._settling is not None and self._settling.is_over:
+            fault, self._settling = self._settling.fault(), None
+            if fault:
+                self.unsettled = f"{self._files.folder}: {fault}"
+                self._files.failed(self._in_hand)
+            else:
+                self.unsettled = ""
+                self._keep()
+        elif again and self._settling is None and self.unsettled:
+            self._keep()
+        if again and self.unwritten:
+            with suppress(OSError, RuntimeDirError):  # `unwritten` says it
+                self._write()
 
     def settle(self) -> None:
         """Wait until what was added outlasts a power cut. Raises OSError."""
@@ -144,24 +147,10 @@ class SiteStopStore:
         """The same, as far as it takes no time; the rest in a thread."""
         self._in_hand = self._files.unsettled()
         if self._in_hand:
-            # Not waited for at the end: a disk that hangs would hold the process.
-            thread = threading.Thread(target=self._settle, args=(self._in_hand,), daemon=True)
-            try:
-                thread.start()
-                self._settling = thread
-            except RuntimeError as error:  # the system has no more
-                self._files.failed(self._in_hand)
-                self.unsettled = str(error)
+            self._settling = durable.Settling(partial(durable.settle, self._in_hand))
         elif not self.unsettled:
             with suppress(OSError):
                 self._files.tidy(self.stops)
-
-    def _settle(self, paths: Collection[Path]) -> None:
-        try:
-            durable.settle(paths)
-            self.unsettled = ""
-        except OSError as error:
-            self.unsettled = f"{error.filename or self._files.folder}: {error.strerror}"
 
     def _take_files(
         self, stops: Iterable[SiteStop], lifts: dict[str, Lift], *, believes: bool

@@ -196,8 +196,7 @@ def test_an_actor_says_that_a_disk_fails_and_waits_for_it_again(
         patched.setattr(durable, "settle", fails)
         store.add([new_stop(["r1"], "anna", "", 1.0)], [])
         why = "can't start new thread" if fault is None else "Input/output"
-        wait_until(lambda: why in store.unsettled, within_s=60)
-        store.look()
+        wait_until(lambda: (store.look(), why in store.unsettled)[1], within_s=60)
     monkeypatch.setattr(durable, "settle", noted)
     store.add([new_stop(["r1"], "anna", "", 2.0)], [])
     monkeypatch.setattr(site_stop_store, "AGAIN_NS", 0)
