@@ -27,6 +27,7 @@ from .policy_session import PolicySession
 from .reason import Reason
 from .request_pause import RequestPause
 from .supply_state import SupplyEvent, SupplyState
+from .task_change import TaskChange
 
 _NS = 1_000_000_000
 
@@ -48,8 +49,6 @@ class RequestCycle:
         self._endpoint = config.endpoint
         self._horizon = plan.rtc.execution_horizon
         self.rule = MergeRule(plan.merge, plan.trim, plan.blend_weight)
-        # The rest of a plan of the task before is neither played first nor averaged in.
-        self._task_rule = MergeRule("replace", plan.trim)
         self._seed = crc32(config.robot.encode()) << 31
         self.buffer = buffer
         self.latency = LatencyWindow(memory.latency, quantile=plan.latency_quantile)
@@ -59,11 +58,10 @@ class RequestCycle:
             paused_ns=self._words[Word.PAUSED_NS],
         )
         self.session = PolicySession(config, spec.action_names, memory, buffer, self.failsafe)
+        self._task = TaskChange(self.session, buffer, self.failsafe, self.rule)
         self._pause = RequestPause()
         self._now_ns = 0
         self._asked_ns = 0
-        self._asked_task = ""
-        """Of the last request."""
         self._session_epoch = 0
         """Of the session that the last request was made in."""
         self._settling = False
@@ -146,9 +144,8 @@ class RequestCycle:
         snapshot = self.buffer.snapshot(epoch, observed_ns, step, now_ns)
         limit = terms.max_prefix_steps
         prefix = min(len(snapshot.model), limit, self._horizon or limit)
-        if terms.prefix == "none" or self._merging.mode == "append":
+        if terms.prefix == "none" or self._task.rule.mode == "append":
             prefix = 0
-        self._asked_task = self.session.task.sentence
         return PlannedRequest(
             asked=snapshot,
             prefix=snapshot.model[:prefix] if prefix else None,
@@ -157,7 +154,7 @@ class RequestCycle:
             slack_s=self.plan_ns / _NS,
             episode_start=self._episode_start,
             seed=self._seed + (snapshot.seq & 0x7FFFFFFF),
-            task=self._asked_task,
+            task=self._task.asked(),
         )
 
     def asked(self, now_ns: int) -> None:
@@ -201,12 +198,11 @@ class RequestCycle:
             self.why.request = f"{self.why.replica} answered a request from before the plan ran dry"
             return Drop.STALLED
         self.latency.record(now_ns - self._asked_ns)
-        fault = self.buffer.merge(model, robot, asked, self._merging, step=step, now_ns=now_ns)
+        fault = self.buffer.merge(model, robot, asked, self._task.rule, step=step, now_ns=now_ns)
         if fault is None:
             self._episode_start = False
             self._pause.succeeded()
-            if self._asked_task == self.session.task.sentence:
-                self._settle_task()
+            self._task.merged()
             self.why.merged(now_ns)
             self.failsafe.on(SupplyEvent.MERGED, now_ns)
             self.session.settle()
@@ -273,24 +269,17 @@ class RequestCycle:
     def change_task(self, task: str) -> None:
         """The policy is to do `task` from now on, in the same episode. A chunk of it is asked for
         at once, however long the plan is, and continues the plan, which is played until then."""
-        if self.session.task.give(task):
-            self._task_changed()
+        self._task.give(task)
 
     def follow_task(self, task: str) -> None:
         """The robot's surroundings say that the task is `task`, as they do at every tick: see
         `Task`."""
-        said = self.session.task.surroundings
-        if self.session.task.follow(task):
-            self._task_changed()
-        elif self.session.task.surroundings != said:
-            self.session.keep()  # it does not count again for the next incarnation either
+        self._task.follow(task)
 
     def reset(self, task: str | None = None) -> int:
         """An episode begins, with another `task` if one is given; returns its number. Latency
         history and session go on."""
-        if task is not None and self.session.task.give(task):
-            self.session.keep()
-        self._settle_task()  # the plan is void: there is none of another task
+        self._task.reset(task)
         self.failsafe.reset()
         if self.failsafe.session_open:
             self._pending_reset.made(self.session.epoch, self._now_ns)
@@ -308,7 +297,7 @@ class RequestCycle:
     def _due(self) -> bool:
         if self.why.driver:
             return False
-        if self.session.task.pending:
+        if self._task.pending:
             return True
         latency_ns, plan_ns = self.latency.expected_ns, self.plan_ns
         if plan_ns >= self._buffer_ns:
@@ -321,26 +310,6 @@ class RequestCycle:
     def _experienced(self) -> bool:
         """Whether a request was made in this session: pace and crowd are those of its replica."""
         return self.session.epoch == self._session_epoch
-
-    @property
-    def _merging(self) -> MergeRule:
-        """How the next chunk becomes part of the plan."""
-        return self._task_rule if self.session.task.pending else self.rule
-
-    def _task_changed(self) -> None:
-        task = self.session.task
-        # A request that was made for a change is answered before the next: a task that changes
-        # faster than the service answers does not leave the robot without a plan.
-        if not task.pending and self.buffer.outstanding is not None:
-            self.buffer.settle(Drop.TASK)
-            self.failsafe.withdrawn()
-        task.pending = True
-        self.session.keep()
-
-    def _settle_task(self) -> None:
-        if self.session.task.pending:
-            self.session.task.pending = False
-            self.session.keep()
 
     def _claim(self, key: tuple[int, int, int], now_ns: int) -> Snapshot | None:
         asked = self.buffer.claim(*key)
