@@ -142,13 +142,15 @@ class ScriptRobot:
     def rows(self, stops: SiteStops, refused: str, now_ns: int) -> Iterator[HeldRobot]:
         vitals = self._vitals.current(now_ns)
         stopped = vitals is not None and vitals.state == STOPPED
+        confirmed = stopped and self._vitals.heard_ns >= self._since_ns
+        waits = "its script has not called act since: it gets no action when it does"
         yield _row(
             self._robot,
             self._host,
             stops,
             latched=stopped or bool(stops.holding(self._robot)),
-            confirmed=stopped and self._vitals.heard_ns >= self._since_ns,
-            message="its script has not called act since: it gets no action when it does",
+            confirmed=confirmed,
+            message="" if confirmed else waits,
             refused=refused,
         )
 
