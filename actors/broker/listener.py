@@ -1,8 +1,8 @@
 """`Listener`: one of the broker's two ROUTER sockets.
 
 Guarantees: sending and receiving do not block; a message beyond the limits is never kept whole, and
-its sender is known; blobs are neither copied in nor out. Does not guarantee that a message which
-was sent arrives.
+its sender is known; large blobs are neither copied in nor out. Does not guarantee that a message
+which was sent arrives.
 """
 
 from __future__ import annotations
@@ -24,11 +24,9 @@ from .routing import Why
 
 FREE_S = 2.0
 """How long an address that was just closed may stay in use."""
-COPIED = 4
-"""Frames that are received as bytes: identity, robot, header, body."""
 COPIED_BYTES = 4096
-"""So are others up to this size: to copy one is cheaper than to share it. Three raw images are
-shared 20 times faster than copied twice."""
+"""A blob up to this size is received as bytes, as header and body are: to copy it is cheaper than
+to share it. Three raw images are shared 20 times faster than copied twice."""
 
 
 class Listener:
@@ -134,7 +132,7 @@ class Listener:
             elif total > DEFAULT.max_message_bytes:
                 broken = "message-bytes"
             else:
-                small = len(frames) < COPIED - 1 or len(part) <= COPIED_BYTES
+                small = len(frames) < sockets.COPIED - 1 or len(part) <= COPIED_BYTES
                 frames.append(part.bytes if small else part)
         return Arrival(identity, user, frames, broken, key)
 
