@@ -68,10 +68,11 @@ class ForkedRobots:
         self._processes = []
         for _ in range(processes):
             ours, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, os.getpid()), daemon=True)
+            self._pipes.append(ours)
+            inherited = theirs, list(self._pipes), os.getpid()
+            process = context.Process(target=_serve, args=inherited, daemon=True)
             process.start()
             theirs.close()
-            self._pipes.append(ours)
             self._processes.append(process)
 
     def join(self, configs: Sequence[RobotConfig]) -> None:
@@ -125,9 +126,12 @@ def load_of(processes: int) -> Iterator[ForkedRobots]:
             handler.close()
 
 
-def _serve(pipe: Connection, parent: int) -> None:
-    """A forked process: its robots, from the first message until the pipe or the parent ends."""
+def _serve(pipe: Connection, others: Sequence[Connection], parent: int) -> None:
+    """A forked process: its robots, from the first message until the pipe or the parent ends.
+    `others` are the parent's ends of this pipe and of those before."""
     end_with(parent)
+    for other in others:
+        other.close()  # or the pipe would stay open when the parent closes it
     try:
         configs: list[RobotConfig] = pipe.recv()
         context: sockets.Context = zmq.Context()
@@ -174,7 +178,10 @@ class Robots:
                 pipe.send(self._report(*began))
                 measure = None
             if pipe.poll():
-                measure = pipe.recv()
+                try:
+                    measure = pipe.recv()
+                except EOFError:
+                    return
                 for robot in self._robots:
                     robot.forget()
                 self._late_ns, self._skipped = [], 0

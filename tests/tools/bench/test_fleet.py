@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from holdfast.tests.tools.bench.reports import report_of
 from holdfast.tools.bench.fleet import header_us, interval_s, row_of
 from holdfast.tools.bench.fleet_cost import cost_of, memory_of
-from holdfast.tools.bench.fleet_load import LoadReport
+from holdfast.tools.bench.fleet_load import ForkedRobots, LoadReport
 from holdfast.tools.bench.fleet_report import aims, plot, text
+from holdfast.tools.bench.fleet_robot import RobotConfig
 from holdfast.tools.bench.fleet_site import Used, UsedIdle
 
 BEGAN = Used(
@@ -174,6 +175,21 @@ def test_the_report_is_drawn(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     plot(reported(row(load([10.0], [12.0]))), tmp_path / "fleet.png")
     assert (tmp_path / "fleet.png").read_bytes()[1:4] == b"PNG"
+
+
+@pytest.mark.parametrize("serving", [False, True])
+def test_the_processes_of_robots_end_by_themselves_when_the_load_is_closed(
+    serving: bool, tmp_path: Path
+) -> None:
+    """Before they have robots and after; none has to be killed."""
+    load = ForkedRobots(3)
+    if serving:
+        for k, pipe in enumerate(load._pipes):
+            pipe.send(
+                [RobotConfig(name=f"r{k}", front=f"ipc://{tmp_path}/none", buffer_time_s=1.0)]
+            )
+    load.close()
+    assert [process.exitcode for process in load._processes] == [0, 0, 0]
 
 
 def reported(found: dict[str, Any]) -> dict[str, Any]:
