@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,13 +17,21 @@ ROOT = Path(__file__).parents[1]
 
 
 def patterns() -> Iterator[str]:
-    """Those of every `Meta(pattern=...)` of the package."""
+    """Those of every `Meta(pattern=...)` of the package, written there or named."""
     for folder in ("actors", "policy", "robot", "tools", "transport"):
         for path in sorted((ROOT / folder).rglob("*.py")):
             if "pattern=" in (text := path.read_text()):
+                module = ".".join(("holdfast", *path.relative_to(ROOT).with_suffix("").parts))
                 for node in ast.walk(ast.parse(text)):
                     if isinstance(node, ast.keyword) and node.arg == "pattern":
-                        yield ast.literal_eval(node.value)
+                        yield pattern_of(node.value, module)
+
+
+def pattern_of(node: ast.expr, module: str) -> str:
+    """The text of a literal, or of a name in the module that uses it."""
+    if isinstance(node, ast.Name):
+        return str(getattr(importlib.import_module(module), node.id))
+    return str(ast.literal_eval(node))
 
 
 FOUND = sorted(set(patterns()))
