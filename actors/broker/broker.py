@@ -105,12 +105,13 @@ class BrokerActor(Actor):
         self.ready()
         while not self.stopping:
             now_ns = time.monotonic_ns()
-            # Rounded up: to wake early would be to spin until the tick.
-            wake_ns = tick_ns if self._retry_ns is None else min(tick_ns, self._retry_ns)
-            wait_ms = max(0, -(-(wake_ns - now_ns) // 1_000_000))
             settled = [each.socket for each in (self._back, self._front) if each.settled]
             if sleep_ns := gather_ns(self._routing.sessions, turned_ns, now_ns, more=more):
                 time.sleep(sleep_ns / 1e9)
+                now_ns = time.monotonic_ns()
+            # Rounded up: to wake early would be to spin until the tick.
+            wake_ns = tick_ns if self._retry_ns is None else min(tick_ns, self._retry_ns)
+            wait_ms = max(0, -(-(wake_ns - now_ns) // 1_000_000))
             awake = poll.wait(wait_ms, settled=settled)
             now_ns = turned_ns = time.monotonic_ns()
             more = False
