@@ -215,6 +215,26 @@ def light(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def scripts(tmp_path: Path) -> Iterator[Callable[[str], None]]:
+    """Start a script in a process of its own, in the environment of the fleet."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(text: str) -> None:
+        path = tmp_path / f"script{len(running)}.py"
+        path.write_text(text)
+        running.append(subprocess.Popen([sys.executable, path], stderr=subprocess.DEVNULL))
+
+    yield start
+    for process in reversed(running):
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        finally:
+            process.kill()
+            process.wait()
+
+
+@pytest.fixture
 def gone() -> Gone:
     """Assert that processes, by name, end within so many seconds."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from holdfast.actors.gateway.metric_names import FAMILIES
 from holdfast.tests.browser import Browser
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
+from holdfast.tests.e2e.scripts import LAB, PLAY, SERVE
 from holdfast.tests.waiting import wait_until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
@@ -115,6 +117,33 @@ def test_an_open_page_reconnects_when_the_gateway_was_killed(
     for one, was in zip(after["robots"], before["robots"], strict=True):
         assert one["epoch"] == was["epoch"], "no session was lost"
         assert one["ticks"] > was["ticks"]
+
+
+def test_the_robot_of_a_script_is_stopped_and_released_on_the_page(
+    start_fleet: StartFleet, scripts: Callable[[str], None], browser: Browser, tmp_path: Path
+) -> None:
+    """In its row, of a fleet that has no robots; its script confirms that it holds still."""
+    file = tmp_path / "fleet.yaml"
+    file.write_text(LAB)
+    fleet = start_fleet(fleet=file)
+    fleet.streaming()
+    scripts(SERVE)
+    fleet.wait_for(lambda s: s["site"]["replicas"], 60)
+    scripts(PLAY.format(service="nod", robot="bench"))
+    state = "return document.querySelector('tr[data-guest=bench] .state')?.textContent"
+    button = "tr[data-guest=bench] button.estop"
+    said = "return document.getElementById('outcome').textContent === arguments[0]"
+    browser.open(dashboard(fleet))
+    browser.wait_for(f"{state} === 'STREAMING'")
+    browser.click(button)
+    browser.wait_for(said, "emergency stop: bench stopped, confirmed by the device")
+    browser.wait_for(f"{state} === 'STOPPED'")
+    browser.wait_for("return document.querySelector(arguments[0]).textContent !== 'Stop'", button)
+    browser.click(button)
+    browser.click(button)
+    browser.wait_for(said, "release: bench released")
+    browser.wait_for(f"{state} === 'STREAMING'")
+    assert browser.complaints() == []
 
 
 def test_the_documented_metrics_are_those_of_a_running_fleet(

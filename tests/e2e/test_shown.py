@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +15,7 @@ import pytest
 
 from holdfast.actors.gateway.address import one_click
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet
+from holdfast.tests.e2e.scripts import LAB, PLAY, SERVE
 from holdfast.tests.waiting import wait_until
 
 pytestmark = pytest.mark.timeout(600)
@@ -31,31 +30,9 @@ robots:
     fps: 60
     cameras: {overhead: &small {width: 64, height: 48, fps: 15}, wrist: *small}
 """
-LAB = "name: lab\nservices: {}\nrobots: []\n"
 PATIENT = LAB + "supervision: {rules: {broker: {hang_timeout_s: 20}}}\n"
 """With time to ask for the health of a hung broker, also on a busy machine: it counts as failing
 after half of it, and the test ends it then."""
-SERVE = """
-import numpy as np
-from holdfast import Chunk, PolicySpec, serve
-
-spec = PolicySpec(model="nod", revision="1", cameras=(), state_names=("neck",),
-                  action_names=("neck",), chunk_size=50, fps=50.0)
-still = np.zeros((50, 1), np.float32)
-serve(lambda batch: [Chunk(model=still, robot=still) for _ in batch], spec, service="nod")
-"""
-PLAY = """
-import time
-import numpy as np
-from holdfast import RemotePolicy
-
-with RemotePolicy({service!r}, robot={robot!r}, action_names=["neck"], state_names=["neck"],
-                  cameras={{}}, fps=100) as policy:
-    policy.wait(60)
-    while True:
-        policy.act({{"state": np.zeros(1, np.float32)}})
-        time.sleep(0.01)
-"""
 
 
 def get(fleet: FleetProcess, path: str) -> tuple[int, str]:
@@ -72,26 +49,6 @@ def get(fleet: FleetProcess, path: str) -> tuple[int, str]:
 def shows(fleet: FleetProcess, metric: str) -> None:
     """Wait until the metrics of its gateway, which asks now and then, have that text."""
     wait_until(lambda: metric in get(fleet, "metrics")[1], metric, every_s=0.2)
-
-
-@pytest.fixture
-def scripts(tmp_path: Path) -> Iterator[Callable[[str], None]]:
-    """Start a script in a process of its own, in the environment of the fleet."""
-    running: list[subprocess.Popen[bytes]] = []
-
-    def start(text: str) -> None:
-        path = tmp_path / f"script{len(running)}.py"
-        path.write_text(text)
-        running.append(subprocess.Popen([sys.executable, path], stderr=subprocess.DEVNULL))
-
-    yield start
-    for process in reversed(running):
-        process.send_signal(signal.SIGINT)
-        try:
-            process.wait(60)
-        finally:
-            process.kill()
-            process.wait()
 
 
 def test_a_handshakes_warning_is_in_status_log_and_metrics_and_leaves_the_fleet_healthy(

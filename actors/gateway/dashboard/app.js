@@ -64,12 +64,12 @@ function heard({ t, trouble, report, timelines, events, notes }) {
     const { site } = report;
     const brokers = report.brokers.some((broker) => broker.address) ? report.brokers : [];
     const elsewhere = [...brokers, ...site.robots, ...site.replicas, ...site.actors];
-    sync(guests, elsewhere, $("guests"), (name) => new GuestRow(name));
+    sync(guests, elsewhere, $("guests"), (name) => new GuestRow(name, say));
     $("elsewhere").hidden = !elsewhere.length;
     $("no-robots").hidden = Boolean(report.robots.length || site.robots.length);
     $("site").hidden = false;
     $("recordings").hidden = !report.robots.some((robot) => robot.recording);
-    $("estop").hidden = !report.robots.length;
+    $("estop").hidden = !(report.robots.length || site.robots.length);
     attend(notes);
     for (const [name, card] of robots) card.showCameras(camerasOf(report, name));
   }

@@ -22,6 +22,8 @@ export class StopButton {
   #draw() {
     const release = this.sure ? `Release ${this.name}: it may move at once` : "Release …";
     setText(this.element, this.stopped ? release : "Stop");
+    // In a table it stands apart from the robot's name.
+    this.element.setAttribute("aria-label", this.sure ? release : `${this.element.textContent} ${this.name}`);
     this.element.classList.toggle("release", this.stopped);
     this.element.classList.toggle("sure", Boolean(this.sure));
     this.element.title = this.stopped
@@ -30,12 +32,13 @@ export class StopButton {
   }
 
   async #pressed() {
+    const robot = `api/robots/${encodeURIComponent(this.name)}`; // a script's may have any name
     if (!this.stopped) {
-      this.say(await command(`api/robots/${this.name}/estop`, "emergency stop"));
+      this.say(await command(`${robot}/estop`, "emergency stop"));
     } else if (this.sure) {
       this.sure = false;
       this.#draw();
-      this.say(await command(`api/robots/${this.name}/release`, "release"));
+      this.say(await command(`${robot}/release`, "release"));
     } else {
       this.sure = true;
       this.#draw();

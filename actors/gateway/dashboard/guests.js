@@ -1,30 +1,36 @@
 // The table of brokers, and of robots, replicas and actors of scripts and of other hosts.
 
 import { because } from "./actors.js";
+import { StopButton } from "./estop.js";
 import { duration, make, milliseconds, reasons, robotTone, seconds, setState, setText, sum, uplink } from "./words.js";
 
 export class GuestRow {
-  constructor(name) {
+  constructor(name, say) {
     this.state = make("span", { class: "state" });
     const cell = () => make("td");
     [this.where, this.service, this.figures, this.why] = [cell(), cell(), cell(), cell()];
     this.why.className = "why";
+    this.stop = new StopButton(name, say);
+    this.commands = make("td", { class: "do" });
     this.element = make(
       "tr", { "data-guest": name },
       make("th", { scope: "row" }, name), this.where, this.service,
-      make("td", { class: "is" }, this.state), this.figures, this.why,
+      make("td", { class: "is" }, this.state), this.figures, this.why, this.commands,
     );
   }
 
   show(guest) {
-    // A robot's; an actor that a person stopped is as intended.
-    setState(this.state, guest.state, "fps" in guest ? robotTone(guest.state) : undefined);
+    const isRobot = "fps" in guest;
+    // An actor that a person stopped is as intended.
+    setState(this.state, guest.state, isRobot ? robotTone(guest.state) : undefined);
     this.element.dataset.tone = this.state.dataset.tone;
     setText(this.where, guest.where);
     setText(this.service, guest.service ?? guest.kind);
     setText(this.figures, figuresOf(guest));
     setText(this.why, [because(guest), ...(guest.warnings ?? [])].filter(Boolean).join("; "));
     this.why.title = this.why.textContent;
+    if (isRobot && !this.commands.hasChildNodes()) this.commands.append(this.stop.element);
+    this.stop.show(Boolean(guest.estop));
   }
 
   remove() {

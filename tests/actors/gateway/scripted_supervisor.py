@@ -13,6 +13,7 @@ from holdfast.actors.runtime.spec import Member, Rules
 from holdfast.actors.supervision import report
 from holdfast.actors.supervision.control_socket import ControlClient, ControlSocket
 from holdfast.actors.supervision.report import ActorFacts
+from holdfast.actors.supervision.site import Stops
 from holdfast.actors.supervision.supervised import ActorRecord, ActorState
 
 KINDS = {
@@ -205,6 +206,7 @@ class ScriptedSupervisor:
         """Whether the actors have reported."""
         self.last_exit: dict[str, str] = {}
         self.ages: dict[str, float] = {}
+        self.stops_elsewhere: Stops | None = None
         self._control_socket = ControlSocket(rundir / SOCKET, self._handle)
         self._clients: list[ControlClient] = []
         self._ended = threading.Event()
@@ -232,7 +234,10 @@ class ScriptedSupervisor:
         ]
         rules = Rules(hang_timeout_s=5.0)
         members = {name: Member(name, rules) for name in KINDS}
-        return report.status("cell", 12.0, facts, self.cores, self.robots, members)
+        elsewhere = self.stops_elsewhere
+        return report.status(
+            "cell", 12.0, facts, self.cores, self.robots, members, stops_elsewhere=elsewhere
+        )
 
     def close(self) -> None:
         self._ended.set()
