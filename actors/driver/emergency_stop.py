@@ -146,7 +146,7 @@ def _latch(robots: Iterable[AskedRobot], by: str, why: str) -> None:
         try:
             latch.engage(robot.state_dir, robot.known.name, by, why)
         except RobotError as error:
-            robot.error = str(error)
+            robot.error, robot.request = str(error), {**robot.request, "unwritten": True}
 
 
 def _unknown(fleets: Sequence[KnownRobots], names: Iterable[str]) -> tuple[str, ...]:

@@ -27,8 +27,8 @@ from ..runtime.claim import STATE, claim
 _FOLDER = "estop"
 
 Mark = tuple[int, int]
-"""Which file a latch is, and when a stop was given last: another one after each."""
-NO_LATCH = (0, 0)
+"""Which file a latch is (its inode), and when a stop was given last: another one after each. Where
+there is none 0, and the instant of the look, in ns of this host's monotonic clock."""
 
 
 class EmergencyStop(msgspec.Struct, frozen=True):
@@ -61,7 +61,8 @@ def engage(
     state_dir: Path, robot: str, by: str, why: str = "", at_s: float | None = None
 ) -> EmergencyStop:
     """Stop `robot`; the stop in force, which is an earlier one if there is one. `state_dir` is the
-    fleet's; without `at_s`, now. Raises RobotError when the file cannot be written."""
+    fleet's; without `at_s`, now. Raises RobotError when the file cannot be written, and there was
+    none."""
     path = place(state_dir, robot)
     stop = EmergencyStop(encodable(by), encodable(why), time.time() if at_s is None else at_s)
     draft = path.with_name(f".{robot}.{os.getpid()}.{secrets.token_hex(4)}")
@@ -75,6 +76,9 @@ def engage(
         finally:
             draft.unlink(missing_ok=True)
     except (OSError, RuntimeDirError) as error:
+        with suppress(OSError):  # a mark needs no room on the disk
+            _mark_anew(path)
+            return engaged(state_dir, robot) or stop
         raise RobotError(
             f"the emergency stop of {robot} cannot be written to {path} "
             f"({getattr(error, 'strerror', None) or error})"
@@ -92,13 +96,18 @@ def _placed(draft: Path, path: Path) -> bool:
         except FileExistsError:
             pass
         try:
-            now_ns = time.time_ns()
-            os.utime(path, ns=(now_ns, now_ns))
+            _mark_anew(path)
         except FileNotFoundError:
             continue  # it was removed meanwhile
         except OSError:
             return False  # it is another user's, and holds all the same
         return False
+
+
+def _mark_anew(path: Path) -> None:
+    """Raises OSError."""
+    now_ns = time.time_ns()
+    os.utime(path, ns=(now_ns, now_ns))
 
 
 def engaged(state_dir: Path, robot: str) -> EmergencyStop | None:
@@ -114,17 +123,20 @@ def engaged(state_dir: Path, robot: str) -> EmergencyStop | None:
 
 
 def mark(state_dir: Path, robot: str) -> Mark:
-    """Of the latch that is engaged; NO_LATCH without one. Raises OSError."""
+    """Of the latch that is engaged, or of there being none. Raises OSError."""
     try:
         found = place(state_dir, robot).stat()
     except FileNotFoundError:
-        return NO_LATCH
+        return 0, time.monotonic_ns()
     return found.st_ino, found.st_mtime_ns
 
 
 def as_mark(found: object) -> Mark | None:
     """What came in a message as one; None if it is none."""
-    return (found[0], found[1]) if isinstance(found, list | tuple) and len(found) == 2 else None
+    match found:
+        case [int(file), int(given_ns)]:
+            return file, given_ns
+    return None
 
 
 def release(state_dir: Path, robot: str, *, only: Mark | None = None) -> bool:

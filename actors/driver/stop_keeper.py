@@ -42,6 +42,9 @@ class StopKeeper:
         self._keyring = keyring
         self._log = log
         self._unwritten = ""
+        self._unmarked_ns = 0
+        """When a stop was given last that no file shows, in ns of this host's monotonic clock; 0:
+        none was."""
         self._own = False
         """Whether its own latch holds it, beside the stops of the site."""
         self._site = None if state_dir is None else SiteStopStore(state_dir, keyring, robot)
@@ -77,10 +80,13 @@ class StopKeeper:
 
     def asked(self, body: dict[str, Any]) -> bool:
         """A stop was requested by a datagram; True if the robot is stopped by it. The sender has
-        written the latch before, unless that was impossible."""
-        if self.look() or self.stop is not None:
-            return self.stop is not None
-        self._write(EmergencyStop(str(body.get("by")), str(body.get("why", "")), time.time()))
+        written it before, as the latch or as a stop of the site; `unwritten` says that it could
+        not."""
+        self.look()
+        if self.stop is None or (body.get("unwritten") and not self._own):
+            self._write(EmergencyStop(str(body.get("by")), str(body.get("why", "")), time.time()))
+        if self._unwritten or self._latch_dir is None:
+            self._unmarked_ns = time.monotonic_ns()
         return True
 
     def confirm(self) -> None:
@@ -98,15 +104,18 @@ class StopKeeper:
         self._look_at_site(again=True)
         if self.stop is None:
             return ""
+        only = latch.as_mark(begun)
+        given_since = only is not None and self._is_unmarked_since(only)
         try:
-            if self._latch_dir is not None:
-                only = latch.as_mark(begun)
+            if self._latch_dir is not None and not given_since:
                 latch.release(self._latch_dir, self._robot, only=only)
-                if only is not None and latch.engaged(self._latch_dir, self._robot) is not None:
-                    return f"{self._robot} stays stopped: a stop was given meanwhile"
+                still = latch.engaged(self._latch_dir, self._robot) is not None
+                given_since = only is not None and still
         except RobotError as error:
             return str(error)
-        self._own, self._unwritten = False, ""
+        if given_since:
+            return f"{self._robot} stays stopped: a stop was given meanwhile"
+        self._own, self._unwritten, self._unmarked_ns = False, "", 0
         if self._site_stops:
             self.stop = EmergencyStop.of_site(self._site_stops[0])
             return f"{self._robot} stays {self.stop}, {self._until}"
@@ -140,6 +149,12 @@ class StopKeeper:
         known = self._site is not None and self._site.stops.holding(self._robot)
         return "for the whole site" if known else "until that can be read, or is removed"
 
+    def _is_unmarked_since(self, begun: latch.Mark) -> bool:
+        """Whether a stop that no file shows may have been given since a latch had that mark."""
+        is_shown = self._latch_dir is not None and not self._unwritten
+        latch_file, looked_ns = begun
+        return not is_shown and (looked_ns if not latch_file else 0) < self._unmarked_ns
+
     def _look_at_site(self, *, again: bool = False) -> None:
         if self._site is not None and self._site.look(again=again):
             self._site_stops = self._site.holding(self._robot)
@@ -166,4 +181,5 @@ class StopKeeper:
             if not self._unwritten:
                 self._log.error("%s: the stop ends with this process", error)
             self._unwritten = f"{error}: the stop does not outlast its driver"
-        self._engage(stop)
+        if not self._engage(stop):
+            self.stop = stop

@@ -151,7 +151,8 @@ def test_a_latch_that_cannot_be_written_stops_the_driver_that_runs(
         outcome = emergency_stop.stop([cell], ["left"], by="anna", why="smoke", patience_s=60)[0]
     assert outcome.latched and outcome.confirmed and not outcome.done
     assert "cannot be written" in outcome.message and "its driver holds it" in outcome.message
-    assert left.asked[0] == {"do": "estop", "by": "anna", "why": "smoke"}
+    asked = {"do": "estop", "by": "anna", "why": "smoke", "unwritten": True}
+    assert left.asked[0] == asked
 
 
 def test_a_latch_that_cannot_be_written_without_a_driver_is_no_stop(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 from pathlib import Path
@@ -51,6 +52,23 @@ def test_a_stop_that_is_given_again_is_not_lifted_by_a_release_that_began_before
     assert latch.release(tmp_path, "r1", only=latch.mark(tmp_path, "r1"))
     assert latch.engaged(tmp_path, "r1") is None
     assert not list((tmp_path / "estop").iterdir())
+
+
+def test_a_stop_that_is_given_again_on_a_full_disk_is_not_lifted_by_a_release_that_began_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The latch that is there is marked, which needs no room."""
+    first = latch.engage(tmp_path, "r1", "anna")
+    before = latch.mark(tmp_path, "r1")
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        assert latch.engage(tmp_path, "r1", "carla") == first
+    assert not latch.release(tmp_path, "r1", only=before)
+    assert latch.engaged(tmp_path, "r1") == first
 
 
 @pytest.mark.parametrize("call", ["rename", "stat"])

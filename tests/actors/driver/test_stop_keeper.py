@@ -14,7 +14,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from holdfast.actors.driver import latch
-from holdfast.tests.actors.driver.kept_stops import keeper, key_of
+from holdfast.tests.actors.driver.kept_stops import keeper, key_of, site_lift, site_stop
 from holdfast.transport.keys import Role
 from holdfast.transport.keys import new as new_key
 
@@ -120,6 +120,43 @@ def test_a_stop_whose_file_cannot_be_written_lasts_as_long_as_the_process(
     assert report is not None and report["error"] == ""
     stop = latch.engaged(tmp_path / "state", "left")
     assert stop is not None and stop.why == "smoke"
+
+
+@pytest.mark.parametrize("has_directory", [False, True])
+def test_a_stop_in_no_file_is_not_lifted_by_a_release_that_began_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_directory: bool
+) -> None:
+    """The disk is full, or the robot has no latch; a release that begins after it lifts it."""
+    state = tmp_path / "state"
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    held = keeper(state if has_directory else None)
+    for by in ("anna", "carla"):  # the second one finds the first in force
+        begun = list(latch.mark(state, "left"))
+        assert held.asked({"by": by})
+        assert "given meanwhile" in held.lift(None, begun) and held.stop is not None
+    assert held.lift(None, list(latch.mark(state, "left"))) == "" and held.stop is None
+
+
+def test_a_stop_in_no_file_outlasts_one_of_the_site_that_held_the_robot_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is another stop, although nothing shows it while the first is in force."""
+    of_site = site_stop(tmp_path)
+    held = keeper(tmp_path)
+    assert held.look()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "link", full)
+    assert held.asked({"by": "carla", "unwritten": True})
+    site_lift(tmp_path, of_site)
+    assert not held.look() and held.why == "stopped by carla"
+    assert held.lift(None) == "" and held.stop is None
 
 
 def test_a_stop_whose_file_is_removed_keeps_its_instant(tmp_path: Path) -> None:
