@@ -91,8 +91,7 @@ class SiteStopStore:
             changed = self._take_files(stops, lifts, believes=believes)
         else:
             changed = False
-        if self._robot is not None:
-            changed |= self._forget_replaced(stops)
+        changed |= self._forget_replaced(stops)
         return changed or before != self.unreadable
 
     def add(self, stops: Iterable[SiteStop], lifts: Iterable[Lift]) -> bool:
@@ -166,8 +165,10 @@ class SiteStopStore:
         """Forget the stops whose files were removed for a stand-in: a lift is of that one. Whether
         there were any."""
         self._stand_ins |= {name_of(stop): stop for stop in new if stop.instead_of}
-        # In a folder that changes under a scan the stand-in of a stand-in may be missed.
-        if not self._stand_ins or not self._files.is_whole or self._files.read is self._compared:
+        # In a folder that changes under a scan the stand-in of a stand-in may be missed; and a stop
+        # that could not be written yet was not removed.
+        whole = self._files.is_whole and not self.unwritten
+        if not self._stand_ins or not whole or self._files.read is self._compared:
             return False
         self._compared = there = self._files.read
         self._stand_ins = {name: s for name, s in self._stand_ins.items() if name in there}

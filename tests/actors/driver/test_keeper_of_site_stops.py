@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -22,6 +24,7 @@ from holdfast.tests.actors.driver.kept_stops import (
     press,
     site_lift,
     site_stop,
+    store_of,
 )
 from holdfast.transport.keys import Keyring, Role
 from holdfast.transport.keys import new as new_key
@@ -126,6 +129,43 @@ def test_more_stops_than_there_is_room_for_are_lifted_from_every_driver_that_run
             assert drivers[name].stop is None and drivers[name].freed()
     all_look()
     assert [name for name, driver in drivers.items() if driver.stop is not None] == []
+
+
+def test_a_process_that_passes_stops_on_and_slept_through_stand_in_and_lifts_knows_none(
+    tmp_path: Path,
+) -> None:
+    """It would bring the replaced one back, on every host."""
+    names = [f"r{k}" for k in range(MAX_STOPS + 1)]
+    for k, name in enumerate(names[:-1]):
+        press(tmp_path, [name], float(k))
+    passes_on = store_of(tmp_path)
+    press(tmp_path, names[-1:], 99.0)
+    lift_all(tmp_path, [])
+    aged(tmp_path)
+    passes_on.look()
+    assert passes_on.stops.in_force() == []
+
+
+def test_a_stop_that_is_not_written_yet_is_known_whatever_stands_in_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has no file that was removed."""
+    heard = new_stop(["left"], "anna", "smoke", 1.0)
+    store = store_of(tmp_path)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            store.add([heard], [])
+    id = hashlib.sha256(heard.id.encode()).hexdigest()[:16]
+    claim = SiteStop(id=id, robots=("right",), instead_of=(heard.id,))
+    (tmp_path / FOLDER / f"stop.{id}").write_bytes(msgspec.json.encode(claim))
+    aged(tmp_path)
+    store.look()
+    assert store.stops.holding("left") == [heard]
 
 
 def test_removing_a_stop_frees_no_robot_where_another_stands_in_for_others_only(
