@@ -89,7 +89,6 @@ def test_a_robot_of_a_script_is_stopped_and_released_in_its_row(
         browser.click(f"{row} button.estop")
         browser.wait_for(says, "#outcome", "release: bench-arm released")
         browser.wait_for(says, f"{row} button.estop", "Stop")
-        assert browser.complaints() == []
         browser.click("#estop")
         browser.wait_for(f"return document.querySelector('{row} .state').dataset.tone === 'bad'")
 
