@@ -13,6 +13,7 @@ import pytest
 from msgspec import inspect
 
 import holdfast.transport
+from holdfast.tests.source import Source
 from holdfast.transport.bodies import BODIES, ActorVitals, Demand, Vitals
 from holdfast.transport.header import MAGIC, Kind
 from holdfast.transport.key_bodies import PeerKey
@@ -115,7 +116,12 @@ def test_the_reference_numbers_every_limit() -> None:
 
 def test_the_reference_names_every_reason() -> None:
     """Each WireError that the package raises has its reason in the text."""
-    code = "".join(path.read_text() for path in PACKAGE.glob("*.py"))
-    raised = set(re.findall(r'WireError\(\s*"([a-z-]+)"', code))
+    sources = [Source(path) for path in PACKAGE.glob("*.py")]
+    raised = {
+        word
+        for source in sources
+        for call in source.calls("WireError")
+        for word in source.words(call.args[0])
+    }
     described = set(re.findall(r"`([a-z-]+)`", TEXT.split("Reasons that a message is refused")[1]))
     assert raised == described
