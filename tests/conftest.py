@@ -3,6 +3,7 @@ slow or GPU tests are skipped with a reason unless they can and should run."""
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import shutil
@@ -27,6 +28,8 @@ SPARE_DESCRIPTORS = 12
 # Before anything of ours is used: a test run never touches a fleet that runs on this machine.
 os.environ[MARK] = f"{os.getpid()}-{time.monotonic_ns()}"
 _me = psutil.Process()
+_others = set(os.listdir("/proc"))  # noqa: PTH208  half of Path.iterdir's time
+"""Processes, by id, that were there before any of ours, as long as they are."""
 _base = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))  # short: a socket path holds 107 bytes
 os.environ["HOLDFAST_RUNTIME"] = str(_base / "run")
 os.environ["HOLDFAST_STATE"] = str(_base / "state")
@@ -132,10 +135,12 @@ def _processes() -> set[str]:
     a test, so that it reads as little as possible."""
     found = {f"process {pid} (zombie)" for pid in _children() if _is_zombie(pid)}
     mark = f"{MARK}={os.environ[MARK]}\0".encode()
-    for name in os.listdir("/proc"):  # noqa: PTH208  half the time of Path.iterdir
-        if name.isdigit() and int(name) != os.getpid() and mark in _read(f"/proc/{name}/environ"):
-            command = _read(f"/proc/{name}/cmdline").replace(b"\0", b" ").decode(errors="replace")
-            found.add(f"process {name} ({command.strip()})")
+    names = set(os.listdir("/proc"))  # noqa: PTH208
+    _others.intersection_update(names)
+    for pid in filter(str.isdigit, names - _others):
+        if mark in _read(f"/proc/{pid}/environ"):
+            command = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode(errors="replace")
+            found.add(f"process {pid} ({command.strip()})")
     return found
 
 
@@ -169,9 +174,16 @@ def _segments() -> set[str]:
 
 
 def _sockets() -> set[str]:
-    # A fleet's cleanup process may remove its directories just now: os.walk passes over those.
-    files = (Path(folder, name) for folder, _, names in os.walk(_base) for name in names)
-    return {f"socket {path}" for path in files if path.is_socket()}
+    found, folders = set(), [str(_base)]
+    while folders:
+        # A fleet's cleanup process may remove its directories just now.
+        with contextlib.suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif not entry.is_file() and Path(entry.path).is_socket():
+                    found.add(f"socket {entry.path}")
+    return found
 
 
 def _has_cuda() -> bool:
