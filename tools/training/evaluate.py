@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 
 from ...errors import PolicyError
 from ...policy.base import Chunk, ChunkPolicy, Observation
-from ...policy.checkpoint import read_config
-from ...policy.kinds import load_policy
+from ...policy.checkpoint import read_config, resolve
 from ...robot.sim.cell import ConveyorCell
 from ...robot.sim.draw import draw
 from ...robot.sim.rollout import rollout
@@ -30,6 +29,7 @@ from ...robot.sim.task import Outcome
 from ...transport.images import resize
 from ..cli.option_types import AsJson
 from ..evaluation.intervals import wilson
+from .trained_policy import trained_policy
 from .training_console import bar_of, console
 
 EPISODES_PER_CELL = 4
@@ -183,7 +183,7 @@ def main(
     one_core()
     try:
         options = {} if prefix is None else {"prefix": prefix}
-        policy = load_policy(read_config(checkpoint).kind, checkpoint, **options)
+        policy = trained_policy(read_config(checkpoint).kind, resolve(checkpoint), **options)
     except PolicyError as error:
         console.print(f"[red]{error}[/red]")
         raise typer.Exit(1) from None

@@ -14,10 +14,8 @@ import numpy as np
 import torch
 
 from ...errors import PolicyError
-from ...policy.base import CameraFeature, ChunkPolicy, PolicySpec
+from ...policy.base import CameraFeature, PolicySpec
 from ...policy.checkpoint import NormStats
-from ...policy.kinds import load_policy
-from ...policy.pi0.pi_policy import Pi0Policy, Pi05Policy
 from ...policy.pi0.pi_settings import PiSettings
 from .action_answers import words_beside
 from .batches import BatchSource
@@ -28,6 +26,7 @@ from .pi_config import PiConfig, sized
 from .pi_presets import small_network
 from .pi_recordings import BYTES, fake_pi_spec
 from .recorded_batches import RecordedBatches
+from .trained_policy import trained_policy
 from .trainee import CPU, META
 from .trainer import Trainer
 from .training_config import RecordedConfig, prefix_of
@@ -116,18 +115,12 @@ def check(config: RecordedConfig, spec: PolicySpec, seed: int, device: torch.dev
         raise PolicyError(f"the loss of the fake batch is {loss}, expected a finite number")
     with tempfile.TemporaryDirectory() as folder:
         trainer.save(Path(folder))
-        policy = served(config.kind, folder, str(device))
+        policy = trained_policy(config.kind, folder, str(device))
         (chunk,) = policy.predict_chunk([policy.spec.example()])
     expected = (spec.chunk_size, len(spec.action_names))
     if chunk.robot.shape != expected or not np.isfinite(chunk.robot).all():
         raise PolicyError(f"the chunk is {chunk.robot.shape}, expected finite {expected}")
     return loss
-
-
-def served(kind: str, folder: str, device: str) -> ChunkPolicy:
-    """The policy of a checkpoint, as a service of its kind has it. Raises PolicyError."""
-    made = {"pi0": Pi0Policy, "pi05": Pi05Policy}.get(kind)
-    return load_policy(kind, folder, device) if made is None else made(folder, device=device)
 
 
 def check_beginning(config: RecordedConfig, spec: PolicySpec, tasks: tuple[str, ...]) -> None:

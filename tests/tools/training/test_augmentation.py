@@ -19,8 +19,9 @@ from holdfast.tools.training.pi_batches import PiBatches
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
 from holdfast.tools.training.ranks import Ranks
+from holdfast.tools.training.trained_policy import trained_policy
 from holdfast.tools.training.training_batch import TrainingBatch
-from holdfast.tools.training.training_check import fake_spec, served
+from holdfast.tools.training.training_check import fake_spec
 
 SIDE, COUNT = 96, 24
 WHOLE = slice(None)
@@ -157,7 +158,7 @@ def test_a_service_sees_images_as_they_are(tmp_path: Path) -> None:
     for augment in (False, True):
         folder = tmp_path / str(augment)
         pi_training(tiny(augment=augment)).save(folder)
-        policy = served("pi05", str(folder), "cpu")
+        policy = trained_policy("pi05", folder)
         assert isinstance(policy, PiPolicy)
         images.append(policy._sample(policy.spec.example()).images)
     assert images[0].keys() == images[1].keys()

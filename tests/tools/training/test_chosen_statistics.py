@@ -23,8 +23,9 @@ from holdfast.tools.training.episode_windows import fake_windows
 from holdfast.tools.training.pi_batches import PiBatches
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_recordings import pi_spec_of
+from holdfast.tools.training.trained_policy import trained_policy
 from holdfast.tools.training.trainer import Trainer
-from holdfast.tools.training.training_check import fake_spec, served
+from holdfast.tools.training.training_check import fake_spec
 
 
 @pytest.fixture
@@ -80,7 +81,7 @@ def test_a_base_without_quantiles_is_trained_and_served_by_z_score(tmp_path: Pat
     batches = PiBatches(plainly, spec, fake_windows(spec), 0, stats)
     Trainer(plainly, batches).save(tmp_path / "run")
     assert read_stats(tmp_path / "run") == stats
-    policy = served("pi0", str(tmp_path / "run"), "cpu")
+    policy = trained_policy("pi0", tmp_path / "run")
     (chunk,) = policy.predict_chunk([policy.spec.example()])
     assert np.isfinite(chunk.robot).all()
     path = tmp_path / "run" / "config.json"

@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
-from holdfast.policy.base import Chunk, Observation
+from holdfast.policy.base import CameraFeature, Chunk, Observation
 from holdfast.policy.checkpoint import FILES, read_config, resolve, shipped
 from holdfast.policy.kinds import load_policy
+from holdfast.robot.sim import SPEC
 from holdfast.robot.sim.cell import ConveyorCell
+from holdfast.robot.sim.draw import CAMERAS
 from holdfast.robot.sim.task import Outcome
-from holdfast.tools.training.evaluate import Planner, Success, evaluate, one_core
+from holdfast.tests.tools.training.small_pi_trainings import tiny
+from holdfast.tests.tools.training.train_commands import invoked
+from holdfast.tools.training.episode_windows import fake_windows
+from holdfast.tools.training.evaluate import Planner, Success, evaluate, main, one_core
+from holdfast.tools.training.pi_batches import PiBatches
+from holdfast.tools.training.pi_config import sized
+from holdfast.tools.training.trainer import Trainer
+from holdfast.tools.training.training_check import fake_spec
 
 one_core()
 
@@ -92,3 +104,21 @@ def test_the_shipped_flow_policy_does_the_task(replan_steps: int, delay_steps: i
     policy = load_policy("flow", "conveyor-flow")
     *_, success = evaluate(policy, 12, replan_steps=replan_steps, delay_steps=delay_steps)
     assert success.succeeded >= 10, str(success)
+
+
+def test_a_checkpoint_of_pi0_is_evaluated_by_the_command(tmp_path: Path) -> None:
+    """An untrained one has its attempt, which is no success."""
+    config = tiny("pi0", image_width=16, image_height=16, chunk_size=24)
+    cameras = tuple(CameraFeature(name, width=16, height=16) for name in CAMERAS)
+    spec = msgspec.structs.replace(
+        fake_spec(config),
+        cameras=cameras,
+        state_names=SPEC.state_names,
+        action_names=SPEC.action_names,
+    )
+    sized_for = sized(config)
+    Trainer(sized_for, PiBatches(sized_for, spec, fake_windows(spec))).save(tmp_path)
+    done = invoked(main, str(tmp_path), "--episodes", "1", "--prefix", "none", "--json")
+    assert done.exit_code == 0, done.output
+    found = json.loads(done.stdout)
+    assert (found["tried"], found["succeeded"]) == (1, 0)

@@ -17,8 +17,8 @@ from holdfast.tools.training.pi_batches import PiBatches
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
 from holdfast.tools.training.recording import Recording
+from holdfast.tools.training.trained_policy import trained_policy
 from holdfast.tools.training.trainer import Trainer
-from holdfast.tools.training.training_check import served
 
 torch.set_num_threads(1)
 
@@ -77,7 +77,7 @@ def test_a_small_pi05_learns_what_the_expert_does(tmp_path: Path) -> None:
     after = losses(trainer, others)
     assert certain(before - after) and after.mean() < 0.7 * before.mean()
     trainer.save(tmp_path / "run")
-    policy = served("pi05", str(tmp_path / "run"), "cpu")
+    policy = trained_policy("pi05", tmp_path / "run")
     (chunk,) = policy.predict_chunk([policy.spec.example(task=unseen.tasks[0])])
     assert (chunk.robot <= seen.action.max(0) + 1e-5).all()
     assert (chunk.robot >= seen.action.min(0) - 1e-5).all()

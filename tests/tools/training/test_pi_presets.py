@@ -13,7 +13,7 @@ from holdfast.tests.tools.training.small_pi_trainings import NETWORK, pi_batches
 from holdfast.tools.training.low_rank import LowRankLinear
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
-from holdfast.tools.training.training_check import served
+from holdfast.tools.training.trained_policy import trained_policy
 
 SHORTER = [
     *("pi0_aloha_pen_uncap", "pi05_aloha_pen_uncap", "pi0_aloha_sim"),
@@ -95,7 +95,7 @@ def test_a_training_on_one_instruction_does_not_read_the_frames_tasks(tmp_path: 
     config = tiny(network={**NETWORK, "prompt": "uncap the pen"}, prompt_from_task=False)
     batches = pi_batches(trainer := pi_training(config))
     trainer.save(tmp_path)
-    assert served("pi05", str(tmp_path), "cpu").spec.only_task == "uncap the pen"
+    assert trained_policy("pi05", tmp_path).spec.only_task == "uncap the pen"
     begins = {bytes(row[1:20].tolist()) for row in batches.draw(0).tokens.to(torch.uint8)}
     assert len(begins) == 1
     own = pi_batches(pi_training(tiny(network={**NETWORK, "prompt": "uncap the pen"})))

@@ -21,7 +21,7 @@ from holdfast.tools.training.pi_presets import PI_CONFIGS
 from holdfast.tools.training.pi_recordings import pi_spec_of, widened
 from holdfast.tools.training.presets import CONFIGS, register_config
 from holdfast.tools.training.recording import Recording
-from holdfast.tools.training.training_check import served
+from holdfast.tools.training.trained_policy import trained_policy
 
 LIBERO = RecordingSchema(
     fps=10,
@@ -126,7 +126,7 @@ def test_the_command_trains_and_the_folder_serves(
     assert done.exit_code == 0, done.output
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows] == [20]
-    policy = served("pi05", str(out), "cpu")
+    policy = trained_policy("pi05", out)
     (chunk,) = policy.predict_chunk([policy.spec.example(task="task 1")])
     assert policy.spec.action_names == ("x", "y") and chunk.robot.shape == (8, 2)
     again = trained(tiny_config, "--dataset", str(root), "--out", str(out), "steps=24")

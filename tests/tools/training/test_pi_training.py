@@ -20,14 +20,14 @@ from holdfast.policy.pi0.tensor_names import published_name
 from holdfast.tests.peers.small_pi_checkpoint import write_action_tokenizer, write_openpi_checkpoint
 from holdfast.tests.tools.training.small_pi_trainings import NETWORK, pi_batches, pi_training, tiny
 from holdfast.tests.tools.training.small_trainings import check_resumption
-from holdfast.tools.training.training_check import served
+from holdfast.tools.training.trained_policy import trained_policy
 from holdfast.tools.training.training_config import LoraConfig
 
 FAMILIES: tuple[FlowFamily, ...] = ("pi0", "pi05")
 
 
 def loaded(folder: Path, kind: str, **options: Any) -> PiPolicy:
-    policy = served(kind, str(folder), "cpu")
+    policy = trained_policy(kind, folder)
     assert isinstance(policy, PiPolicy)
     return type(policy)(str(folder), **options)
 

@@ -20,7 +20,7 @@ from holdfast.policy.checkpoint import read_config, read_weights
 from holdfast.tests.robot.dataset.recordings import dataset
 from holdfast.tests.tools.training.small_trainings import SMALL_KEYS
 from holdfast.tests.waiting import wait_until
-from holdfast.tools.training.training_check import served
+from holdfast.tools.training.trained_policy import trained_policy
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -125,7 +125,7 @@ def test_two_processes_train_as_one_does(
     for name, value in expected.items():
         own, wanted = (each.astype(np.float32) for each in (weights[name], value))
         np.testing.assert_allclose(own, wanted, atol=2e-3, err_msg=name)
-    policy = served(kind, str(tmp_path / "two"), "cpu")
+    policy = trained_policy(kind, tmp_path / "two")
     (chunk,) = policy.predict_chunk([policy.spec.example()])
     assert np.isfinite(chunk.robot).all()
 
