@@ -176,8 +176,8 @@ def _dispatch(
                 raise
             age_ns = round(body.oldest_input_age_s * 1e9)
             interval_ns = round(body.interval_s * 1e9)
-            crowd_ns = round(max(0.0, body.queue_s - body.inference_s) * 1e9)
-            fault = cycle.replied(model, robot, key, step, now_ns, age_ns, interval_ns, crowd_ns)
+            spent = round(body.queue_s * 1e9), round(body.inference_s * 1e9)
+            fault = cycle.replied(model, robot, key, step, now_ns, age_ns, interval_ns, *spent)
             return fault is None
         case bodies.Accept():
             cycle.session.accepted(body, header.epoch, now_ns)

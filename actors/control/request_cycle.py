@@ -59,7 +59,7 @@ class RequestCycle:
         )
         self.session = PolicySession(config, spec.action_names, memory, buffer, self.failsafe)
         self._task = TaskChange(self.session, buffer, self.failsafe, self.rule)
-        self._pause = RequestPause()
+        self._pause = RequestPause(crc32(config.robot.encode()))
         self._now_ns = 0
         self._asked_ns = 0
         self._session_epoch = 0
@@ -178,17 +178,19 @@ class RequestCycle:
         now_ns: int,
         oldest_age_ns: int = 0,
         interval_ns: int = 0,
-        crowd_ns: int = 0,
+        waited_ns: int = 0,
+        batch_ns: int = 0,
     ) -> Drop | None:
         """A chunk arrived for (seq, episode, epoch) `key`; None if it became part of the plan.
         `step` is the policy step of the next pop; `oldest_age_ns` is the age of the oldest input
         when the request was made, which may exceed that of the robot's state; `interval_ns` is the
-        pace that the service gives this robot; `crowd_ns` is how long the request waited for those
-        of other robots, beyond one batch."""
+        pace that the service gives this robot; `waited_ns` is how long the request waited for the
+        device, which took `batch_ns` for its batch."""
         asked = self._claim(key, now_ns)
         if asked is None:
             return Drop.UNASKED
-        self._pause.interval_ns, self._pause.crowd_ns = interval_ns, crowd_ns
+        self._pause.interval_ns = interval_ns
+        self._pause.answered(self._asked_ns, waited_ns, batch_ns, self.step_ns, asked.seq)
         if oldest_age_ns:
             oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
             asked = msgspec.structs.replace(asked, observed_ns=oldest_ns)

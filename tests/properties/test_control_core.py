@@ -207,20 +207,24 @@ class CoreMachine(RuleBasedStateMachine):
         self.awaited = False
 
     @precondition(lambda self: self.asked)
-    @rule(data=st.data(), length=st.integers(1, HORIZON))
-    def a_reply_arrives(self, data: st.DataObject, length: int) -> None:
-        """Any request's, at any time: late, doubled, of an earlier episode or epoch."""
+    @rule(data=st.data(), length=st.integers(1, HORIZON), waited=st.integers(0, 12))
+    def a_reply_arrives(self, data: st.DataObject, length: int, waited: int) -> None:
+        """Any request's, at any time: late, doubled, of an earlier episode or epoch; of a request
+        that had to wait for those of others, or not."""
         seq, episode, epoch, _ = data.draw(
             st.one_of(st.just(self.asked[-1]), st.sampled_from(self.asked))
         )
-        self._reply(seq, episode, epoch, length)
+        self._reply(seq, episode, epoch, length, waited * DT)
 
-    def _reply(self, seq: int, episode: int, epoch: int, length: int) -> None:
+    def _reply(self, seq: int, episode: int, epoch: int, length: int, waited_ns: int = 0) -> None:
         values = seq * 100 + np.arange(length, dtype=np.float32)[:, None] + np.zeros(2, np.float32)
         outstanding = self.cycle.buffer.outstanding
         failsafe = self.cycle.failsafe
         stalled_ns = failsafe.stalled_ns if failsafe.state is SupplyState.STALLED else None
-        why = self.cycle.replied(-values, values, (seq, episode, epoch), self.step + 1, self.now_ns)
+        key = seq, episode, epoch
+        why = self.cycle.replied(
+            -values, values, key, self.step + 1, self.now_ns, waited_ns=waited_ns
+        )
         if why is Drop.STALLED:
             assert stalled_ns is not None
             assert self.asked[-1][3] < stalled_ns < self.now_ns - RESUME_NS, "a robot at rest asked"
