@@ -72,6 +72,7 @@ class ReplicaCore:
             runner.spec,
             self.limit,
             config.pin_task,
+            config.default_task,
             config.strict_fps,
             alone="" if shared else runner.mode_reason,
             request_timeout_s=config.request_timeout_s,

@@ -17,12 +17,13 @@ FPS_TOLERANCE = 0.01
 class Terms:
     """A service's demands on a robot. `limit` is the number of sessions of one replica; `alone` is
     the reason why it is one, where the policy cannot be shared. Robots give up a request after
-    `request_timeout_s`."""
+    `request_timeout_s`. `default_task` is the task of a robot that names none."""
 
     service: str
     spec: PolicySpec
     limit: int
     pin_task: str | None = None
+    default_task: str = ""
     strict_fps: bool = False
     alone: str = ""
     request_timeout_s: float = 5.0

@@ -40,14 +40,7 @@ def warnings_of(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
             f"the robot runs at {robot.fps:g} Hz, the policy was trained at {spec.fps:g} Hz: "
             f"motions will be {robot.fps / spec.fps:.2g} times as fast as demonstrated"
         )
-    asked = (robot.task, *robot.tasks) if terms.pin_task is None else (terms.pin_task,)
-    others = [task for task in asked if task and task != spec.only_task]
-    if spec.only_task and others:
-        warnings.append(
-            f"the task is {others[0]!r}, policy {spec.model} was trained on {spec.only_task!r} "
-            "alone: it reads words that it has not seen; give the robot that task or none, or the "
-            f"service `pin_task: {spec.only_task}`"
-        )
+    warnings += _unseen_task(robot, terms)
     if robot.rtc and spec.prefix == "none":
         warnings.append(
             f"policy {spec.model} cannot continue a plan: the motion may jump where a chunk begins "
@@ -74,6 +67,24 @@ def without_effect(spec: PolicySpec, given: Iterable[str]) -> tuple[list[str], s
         why = f"policy {spec.model} continues a plan as it was trained to, not by guidance"
         return [name for name in given if name != "execution_horizon"], why
     return [], ""
+
+
+def _unseen_task(robot: Open, terms: Terms) -> list[str]:
+    """Whether the robot's task, or the service's for it, is one that a policy of a single
+    instruction was not trained on."""
+    only, pinned, default = terms.spec.only_task, terms.pin_task, terms.default_task
+    asked = (robot.task or default, *robot.tasks) if pinned is None else (pinned,)
+    others = [task for task in asked if task and task != only]
+    if not only or not others:
+        return []
+    mend = "give the robot that task or none, or the service"
+    if pinned is None and not robot.task and default not in ("", only):
+        mend = "remove the service's `default_task`, or give it"
+    warning = (
+        f"the task is {others[0]!r}, policy {terms.spec.model} was trained on {only!r} alone: it "
+        f"reads words that it has not seen; {mend} `pin_task: {only}`"
+    )
+    return [warning]
 
 
 def _continuation(robot: Open, spec: PolicySpec) -> list[str]:

@@ -154,6 +154,10 @@ ONLY = {"spec": msgspec.structs.replace(SPEC, only_task="uncap the pen")}
         ({}, {**ONLY, "pin_task": "uncap the pen"}, ""),
         ({"task": "cap it"}, {**ONLY, "pin_task": "cap it"}, "cap it"),
         ({"task": "cap it"}, {}, ""),
+        ({}, {**ONLY, "default_task": "uncap the pen"}, ""),
+        ({}, {**ONLY, "default_task": "cap it"}, "cap it"),
+        ({"task": "uncap the pen"}, {**ONLY, "default_task": "cap it"}, ""),
+        ({}, {**ONLY, "default_task": "cap it", "pin_task": "uncap the pen"}, ""),
     ],
 )
 def test_a_task_that_a_policy_of_one_instruction_has_not_seen_is_warned_of(
@@ -166,3 +170,16 @@ def test_a_task_that_a_policy_of_one_instruction_has_not_seen_is_warned_of(
     for warning in accepted.warnings:
         assert warning.startswith(f"the task is '{found}', policy picker was trained on 'uncap the")
         assert "`pin_task: uncap the pen`" in warning
+
+
+def test_the_remedy_for_a_default_task_is_at_the_service() -> None:
+    """A robot that names no task has none to change; one that names another has."""
+    service = {**ONLY, "default_task": "cap it"}
+    for robot, remedy in (
+        ({}, "remove the service's `default_task`"),
+        ({"task": "shake it"}, "give the robot that task"),
+    ):
+        accepted = verdict(robot, service)
+        assert isinstance(accepted, Admitted)
+        [warning] = accepted.warnings
+        assert remedy in warning
