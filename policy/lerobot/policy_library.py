@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import importlib.metadata
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -60,7 +61,8 @@ def load(folder: Path, device: str, dtype: str | None) -> tuple[Any, Any, Any]:
     importlib.import_module("lerobot.policies")  # registers the families
     importlib.import_module("lerobot.processor")  # what older ones register
     importlib.import_module("lerobot.utils.import_utils").register_third_party_plugins()
-    config = configs.PreTrainedConfig.from_pretrained(str(folder))
+    with _removed_files():
+        config = configs.PreTrainedConfig.from_pretrained(str(folder))
     config.device = device
     if getattr(config, "pretrained_backbone_weights", None):
         # They would be downloaded, and then replaced by the checkpoint's.
@@ -79,6 +81,19 @@ def load(folder: Path, device: str, dtype: str | None) -> tuple[Any, Any, Any]:
         preprocessor_overrides={"device_processor": {"device": device}},
     )
     return policy, before, after
+
+
+@contextmanager
+def _removed_files() -> Iterator[None]:
+    """Temporary files go into a directory that is removed at the end: the library leaves the copy
+    of a configuration that it parses."""
+    before = tempfile.tempdir
+    with tempfile.TemporaryDirectory() as folder:
+        tempfile.tempdir = folder
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before
 
 
 class RealTimeChunking:

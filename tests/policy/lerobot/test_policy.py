@@ -45,11 +45,21 @@ Chunks = dict[str, tuple[NDArray[np.float32], dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
+def temporary(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder for temporary files of the interpreter with the library."""
+    return tmp_path_factory.mktemp("temporary")
+
+
+@pytest.fixture(scope="module")
 def ask(
-    lerobot: Path, lerobot_environment: EnvironmentFor, tmp_path_factory: pytest.TempPathFactory
+    lerobot: Path,
+    lerobot_environment: EnvironmentFor,
+    tmp_path_factory: pytest.TempPathFactory,
+    temporary: Path,
 ) -> AskAdapter:
     """The adapter in the newer library."""
-    return adapter(lerobot, lerobot_environment("pi0"), tmp_path_factory.mktemp("asked"))
+    variables = {**lerobot_environment("pi0"), "TMPDIR": str(temporary)}
+    return adapter(lerobot, variables, tmp_path_factory.mktemp("asked"))
 
 
 def observations(checkpoint: Path) -> list[Observation]:
@@ -209,6 +219,16 @@ def test_an_option_that_the_family_cannot_follow_is_refused(
     guided, typed = ask([(act, {"prefix": "guided"}, None), (act, {"dtype": "bfloat16"}, None)])
     assert "ACTPolicy does not support real-time chunking" in guided["error"]
     assert "family act has no dtype" in typed["error"]
+
+
+def test_a_loaded_checkpoint_leaves_no_temporary_file(
+    checkpoints_of: MakeCheckpoints, ask: AskAdapter, temporary: Path
+) -> None:
+    """The library leaves the copy of the configuration that it parses; the adapter removes it."""
+    [act] = checkpoints_of("act")
+    [answer] = ask([(act, {}, None)])
+    assert "error" not in answer
+    assert list(temporary.glob("*.json")) == []
 
 
 def test_without_the_library_the_error_says_what_to_install(
