@@ -1,20 +1,13 @@
-"""The base class of actors, in this process and in one of its own, with the test as supervisor."""
+"""The base class of actors, in a thread of the test, which is the supervisor."""
 
 from __future__ import annotations
 
 import doctest
 import os
 import select
-import signal
-import subprocess
-import sys
 import threading
-import time
 from dataclasses import replace
-from pathlib import Path
 from types import ModuleType
-from typing import Self
-from weakref import WeakKeyDictionary
 
 import msgspec
 import pytest
@@ -23,23 +16,13 @@ from holdfast.actors.runtime import actor as actor_module
 from holdfast.actors.runtime import link_messages, suggestions, supervisor_link
 from holdfast.actors.runtime.actor import EXIT_DEAD, EXIT_REFUSED, Actor, boot_in_memory
 from holdfast.actors.runtime.link_messages import (
-    BootMessage,
     CommandReply,
     ExitReason,
-    FromActor,
     ReadyMessage,
-    SegmentEntry,
 )
 from holdfast.actors.runtime.release import release
-from holdfast.actors.runtime.status_board import (
-    BOARD_SIZE,
-    StatusBoard,
-    StatusBoardReader,
-)
-from holdfast.actors.runtime.supervisor_link import SupervisorLink, pair
 from holdfast.errors import DeadError, RefusedError
-from holdfast.tests.waiting import wait_until
-from holdfast.transport import segment
+from holdfast.tests.actors.runtime.received import receive
 
 
 class EchoConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -103,21 +86,6 @@ class Opening(Actor):
     def _fail(self) -> None:
         self.closed.append(2)
         raise OSError("stuck")
-
-
-INBOXES: WeakKeyDictionary[SupervisorLink, list[FromActor]] = WeakKeyDictionary()
-
-
-def receive(link: SupervisorLink, kind: type[FromActor]) -> FromActor:
-    """The next message of `kind` from the actor."""
-    inbox = INBOXES.setdefault(link, [])
-
-    def arrived() -> bool:
-        inbox.extend(link.messages()[0])
-        return any(isinstance(m, kind) for m in inbox)
-
-    wait_until(arrived, f"a {kind.__name__}")
-    return inbox.pop(next(i for i, m in enumerate(inbox) if isinstance(m, kind)))
 
 
 def test_an_actor_in_process_becomes_ready_answers_commands_and_stops() -> None:
@@ -201,147 +169,6 @@ def test_an_actor_exits_with_the_code_of_its_error_after_its_teardown(
     assert isinstance(exit_reason, ExitReason) and str(error) in exit_reason.reason
     link.close()
     supervisor.close()
-
-
-def test_a_report_that_is_too_large_is_dropped_and_the_last_one_stays() -> None:
-    """`report` returns False, counts the report, and readers see the previous one."""
-    memory = bytearray(BOARD_SIZE)
-    board = StatusBoard(memoryview(memory))
-    assert board.report({"a": 1})
-    assert not board.report({"a": "x" * BOARD_SIZE})
-    assert board.oversized == 1
-    assert StatusBoardReader(memoryview(memory)).report() == {"a": 1}
-
-
-def test_a_board_counts_progress_over_all_incarnations() -> None:
-    """The count continues with each new board on the memory, with the last instant."""
-    memory = bytearray(BOARD_SIZE)
-    for _ in range(3):
-        before = time.monotonic_ns()
-        StatusBoard(memoryview(memory)).progress()
-    count, instant = StatusBoardReader(memoryview(memory)).progress()
-    assert count == 3
-    assert before <= instant <= time.monotonic_ns()
-
-
-@pytest.mark.parametrize("name", ["read_state", "", "é" * 40])
-def test_a_board_shows_the_call_that_runs_and_the_next_incarnation_runs_none(name: str) -> None:
-    """A name that is too long is cut; progress stays as it is."""
-    memory = bytearray(BOARD_SIZE)
-    board, reader = StatusBoard(memoryview(memory)), StatusBoardReader(memoryview(memory))
-    board.progress()
-    board.calls("a call before it")
-    board.calls(name)
-    assert name.startswith(reader.call().rstrip("\ufffd")) and bool(reader.call()) is bool(name)
-    assert reader.progress()[0] == 1
-    StatusBoard(memoryview(memory))
-    assert reader.call() == ""
-
-
-@pytest.fixture
-def tiny() -> str:
-    """The `module:Class` of a kind that any process can import."""
-    return "echo_actor_for_tests:Echo"
-
-
-class Started:
-    """A process of an actor, and the supervisor's end of its link."""
-
-    def __init__(self, tmp_path: Path, kind: str, *extra: str) -> None:
-        ours, theirs = pair()
-        self.link = SupervisorLink(ours)
-        theirs.set_inheritable(True)
-        env = {**os.environ, "HOLDFAST_LINK": str(theirs.fileno()), "PYTHONPATH": str(tmp_path)}
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "holdfast.actors.runtime.main", "e", *extra],
-            pass_fds=[theirs.fileno()],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            start_new_session=True,
-        )
-        theirs.close()
-        self.board = segment.create(BOARD_SIZE, "e/board")
-        self.kind = kind
-
-    def boot(self) -> None:
-        entries = (SegmentEntry("e/board", BOARD_SIZE, True),)
-        message = BootMessage(self.kind, "e", 1, "/nowhere", {}, entries)
-        self.link.boot(message, [self.board.fd])
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc: object) -> None:
-        self.process.kill()
-        self.process.communicate()
-        self.link.close()
-        self.board.close()
-
-
-SOURCE = """
-import select
-import msgspec
-from holdfast.actors.runtime.actor import Actor
-
-class Config(msgspec.Struct, frozen=True):
-    pass
-
-class Echo(Actor):
-    kind = "echo"
-    Config = Config
-
-    def run(self):
-        print("a stray line")
-        self.ready()
-        while not self.stopping:
-            select.select([self.link], [], [])
-            self.link.commands()
-"""
-
-
-@pytest.fixture
-def module(tmp_path: Path, tiny: str) -> Path:
-    (tmp_path / f"{tiny.partition(':')[0]}.py").write_text(SOURCE)
-    return tmp_path
-
-
-def test_sigterm_ends_a_process_that_sleeps_in_its_poll(module: Path, tiny: str) -> None:
-    """The process exits with 0 and reports that it was stopped."""
-    with Started(module, tiny) as started:
-        started.boot()
-        receive(started.link, ReadyMessage)
-        started.process.send_signal(signal.SIGTERM)
-        assert started.process.wait(60) == 0
-        assert receive(started.link, ExitReason) == ExitReason("stopped")
-        assert started.process.stdout is not None
-        assert started.process.stdout.read() == b"a stray line\n"
-
-
-def test_an_actor_ends_when_its_supervisor_ends(module: Path, tiny: str) -> None:
-    """A closed link makes the process exit with 0."""
-    with Started(module, tiny) as started:
-        started.boot()
-        receive(started.link, ReadyMessage)
-        started.link.close()
-        assert started.process.wait(60) == 0
-
-
-def test_a_warm_spare_becomes_the_actor_that_its_boot_names(module: Path, tiny: str) -> None:
-    """A process that has preloaded modules runs the kind of the boot."""
-    with Started(module, tiny, "--preload", tiny.partition(":")[0]) as started:
-        started.boot()
-        receive(started.link, ReadyMessage)
-
-
-def test_a_kind_that_does_not_exist_is_refused(module: Path) -> None:
-    """The exit code is that of a refusal, and the reason suggests a kind."""
-    with Started(module, "sensr") as started:
-        started.boot()
-        assert started.process.wait(60) == EXIT_REFUSED
-        exit_reason = receive(started.link, ExitReason)
-        assert isinstance(exit_reason, ExitReason)
-        assert "'sensr'" in exit_reason.reason and "sensor" in exit_reason.reason
 
 
 def test_an_actor_reports_its_hang_timeout_when_it_is_ready() -> None:
