@@ -5,17 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from holdfast.actors.driver.wake import ask
-from holdfast.tests.actors.test_driver_sensor import (
-    driven,
-    said,
-    scene_in,
-    simulated,  # noqa: F401  a fixture
-)
+from holdfast.tests.actors.simulated_driver import driven, said, scene_in
 from holdfast.tests.waiting import wait_until
 
 
 def test_an_attempt_begins_once_however_often_it_is_asked_for(
-    simulated: dict[str, object],  # noqa: F811
+    simulated: dict[str, object],
 ) -> None:
     """The request names the attempt that is to end; another one under way is the answer already."""
 
