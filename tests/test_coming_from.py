@@ -63,7 +63,7 @@ def test_every_name_of_ours_is_a_place_in_fleet_yaml() -> None:
 
 
 def test_every_row_says_where_it_is_or_why_it_is_nowhere() -> None:
-    """Three cells each."""
+    """Each row has three cells, of which the second or the third says it."""
     assert all(len(row) == 3 and (row[1] or row[2]) for row in ROWS if quoted(row[0]))
 
 

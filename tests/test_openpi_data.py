@@ -103,7 +103,7 @@ def test_the_robot_of_the_page_is_named_in_a_fleet_file(folder: Path) -> None:
 
 
 def test_the_error_of_the_page_is_the_one_that_is_raised() -> None:
-    """Word for word."""
+    """The page quotes it word for word."""
     with pytest.raises(StepError) as caught:
         DeltaActions([True])({"actions": np.zeros((10, 4), np.float32)})
     assert f"`{caught.value}`" in PAGE.read_text()

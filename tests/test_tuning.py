@@ -30,7 +30,7 @@ BIN = Path(sys.executable).parent
 
 
 def test_the_settings_are_those_of_a_robots_entry() -> None:
-    """All of them, none more."""
+    """The page has all of them, and no others."""
     given = FILES[0]["timing"]
     settings = msgspec.convert(given, TimingSettings)
     assert set(given) == {field.name for field in msgspec.structs.fields(settings)}

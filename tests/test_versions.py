@@ -35,7 +35,7 @@ def installed() -> Iterator[tuple[str, str, str]]:
 
 
 def test_each_installed_peer_has_a_row() -> None:
-    """With its version and its Python."""
+    """The row has its version and its Python."""
     pinned = {each for each in installed() if each[0] not in ALONE}
     assert len(pinned) >= 6
     assert pinned <= listed()
@@ -51,5 +51,5 @@ def test_no_row_names_what_is_not_installed() -> None:
 
 @pytest.mark.parametrize("name", ["lerobot", "openpi", "GR00T", "Gymnasium", "torch"])
 def test_what_is_not_supported_is_said_by_name(name: str) -> None:
-    """In the section of that name."""
+    """Each name is in the section of that title."""
     assert f"**{name}**" in TABLE.partition("## Not supported")[2]

@@ -38,7 +38,7 @@ def test_normalized_values_are_finite_float32(samples: NDArray[np.float32], mode
 
 
 def test_the_z_score_gives_mean_0_and_deviation_1() -> None:
-    """On the samples of its statistics."""
+    """The samples are those that the statistics were made of."""
     samples = np.random.default_rng(0).normal((3, -50), (0.1, 20), (5000, 2)).astype(np.float32)
     value = Normalizer(Stats.of(samples), "zscore").normalize(samples)
     np.testing.assert_allclose(value.mean(0), 0, atol=1e-3)

@@ -65,7 +65,7 @@ def test_each_reason_for_a_refusal_is_named(wanted: np.ndarray, why: Refusal) ->
 
 
 def test_a_command_beyond_the_range_by_less_than_the_margin_is_clipped() -> None:
-    """It passes, at the limit."""
+    """The command that passes is at the limit."""
     command, refusal = CommandLimits(SPEC, TICK_S).check(action(0.0, 1.0 + MARGIN / 2))
     assert refusal is None and command is not None and command[1] == 1.0
 

@@ -83,7 +83,7 @@ def test_a_joint_moves_at_its_speed_while_its_axis_is_deflected(
 def test_a_long_pause_between_two_readings_moves_no_joint_far(
     pad: Pad, clock: Callable[[float], None]
 ) -> None:
-    """As much as 0.1 s does."""
+    """The step is that of 0.1 s."""
     device = opened()
     pad.move(1, -32768)
     clock(60)
@@ -219,7 +219,7 @@ def test_a_pad_that_is_not_there_is_named_beside_what_is(
 
 
 def test_a_pad_is_found_by_a_part_of_its_name(pad: Pad, monkeypatch: pytest.MonkeyPatch) -> None:
-    """In any case of letters."""
+    """Upper and lower case count as equal."""
     opened_paths = []
     real = pad.open
 

@@ -58,7 +58,7 @@ def test_the_silent_sessions_are_those_of_a_look_at_all(
 def test_the_callers_that_expire_are_those_of_a_look_at_all(
     events: list[tuple[int, tuple[str, str | int]]],
 ) -> None:
-    """Whatever pauses were discounted."""
+    """Those not heard of since the bound are gone, whatever pauses were discounted."""
     callers, now = Callers(), 0
     for passed, (what, of) in events:
         now += passed

@@ -118,7 +118,7 @@ def test_a_reset_goes_to_the_replica_of_its_session_and_to_no_other(desk: Desk) 
 
 
 def test_a_robot_that_closed_is_not_notified_of_a_later_place(desk: Desk) -> None:
-    """Another robot that waits is."""
+    """Another robot that waits is notified."""
     for name in ("r1", "r2"):
         desk.robot(f"{name}:1", asking(name), epoch=1)
     desk.register("act/0:1")

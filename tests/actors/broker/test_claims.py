@@ -66,7 +66,7 @@ def test_an_unreachable_holder_gives_its_name_up_at_once(desk: Desk, sent: Sent)
 
 
 def test_a_replaced_session_cannot_be_removed_again(desk: Desk) -> None:
-    """Its replacement stays."""
+    """The session that replaced it stays."""
     desk.register("flow/0:1")
     desk.opened("r1:1", epoch=1)
     sessions = desk.routing._state.sessions

@@ -299,6 +299,6 @@ def test_each_situation_is_counted_and_logged_under_its_name_and_its_peers(
 
 
 def test_counts_go_on_from_those_of_the_broker_before() -> None:
-    """A restart loses none of them."""
+    """A restart of the broker loses no count."""
     routing = Routing(BrokerConfig(front="", back=""), "broker:2", 0, {"requests": 7})
     assert routing.status(0)["requests"] == 7

@@ -15,7 +15,7 @@ PASSED = st.integers(0, 3 * GATHER_NS)
 def test_the_messages_of_few_robots_wait_for_nothing(
     sessions: int, passed_ns: int, more: bool
 ) -> None:
-    """Of 31 at most."""
+    """With at most 31 sessions the broker sleeps for 0 ns."""
     assert gather_ns(sessions, TURNED_NS, TURNED_NS + passed_ns, more=more) == 0
 
 
@@ -23,7 +23,7 @@ def test_the_messages_of_few_robots_wait_for_nothing(
 def test_a_turn_that_left_messages_is_followed_by_the_next_at_once(
     sessions: int, passed_ns: int
 ) -> None:
-    """However many robots there are."""
+    """The broker sleeps for 0 ns, however many robots there are."""
     assert gather_ns(sessions, TURNED_NS, TURNED_NS + passed_ns, more=True) == 0
 
 

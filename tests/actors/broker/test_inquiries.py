@@ -96,7 +96,7 @@ def test_an_inquiry_is_answered_after_two_seconds_at_the_latest(desk: Desk, sent
 
 
 def test_an_inquiry_that_a_full_socket_did_not_take_is_sent_again(desk: Desk, sent: Sent) -> None:
-    """At the next tick, once."""
+    """It is sent once, at the next tick."""
     desk.register("flow/0:1")
     (asked,) = sent(desk.robot("r1:0", about("r1"), token=5), ToReplica, Kind.INQUIRY)
     assert desk.routing.undelivered(asked, "full", desk.now_ns) == []

@@ -278,7 +278,7 @@ def test_a_killed_broker_is_found_again_by_its_peers(site: Site) -> None:
 
 @pytest.mark.parametrize("broker_process", [SILENCE], indirect=True)
 def test_a_stopped_broker_that_continues_keeps_its_peers(site: Site) -> None:
-    """The silence was its own."""
+    """Its own pause does not count as the silence of its peers."""
     replica = site.start("flow/0:1")
     site.open()
     os.kill(site.broker.process.pid, signal.SIGSTOP)

@@ -115,7 +115,7 @@ def test_a_robot_returns_to_its_replica_while_that_lives(desk: Desk) -> None:
 def test_a_replicas_own_refusal_reaches_the_robot_and_frees_the_place(
     desk: Desk, sent: Sent
 ) -> None:
-    """The REJECT passes as it came."""
+    """The broker passes the REJECT on as it came."""
     desk.register("flow/0:1", capacity=1)
     desk.register("flow/1:1", capacity=1)
     desk.robot("r1:1", asking("r1"), epoch=1)

@@ -52,7 +52,7 @@ def run(scaling: Scaling, signals: Iterable[Signals], step_ns: int = 5 * SECOND)
 
 @given(TARGETS, st.lists(SIGNALS, max_size=60))
 def test_the_number_never_leaves_its_bounds(aim: ServiceTarget, signals: list[Signals]) -> None:
-    """Whatever the signals are."""
+    """For any signals the wanted number is between the least and the most."""
     for wanted in run(Scaling(aim), signals):
         assert aim.fewest <= wanted <= aim.most
 

@@ -87,7 +87,7 @@ def test_robots_beyond_the_limit_of_their_service_want_none(desk: Desk) -> None:
 
 
 def test_the_bounds_are_those_of_the_fleet_file(desk: Desk) -> None:
-    """Also once it says others."""
+    """Those of a changed file replace them."""
     targets = {"flow": ServiceTarget(slo_ms=200.0, fewest=2, most=3)}
     config = BrokerConfig(front="", back="", targets=targets)
     desk.routing = Routing(config, "b:1", desk.now_ns)

@@ -86,7 +86,7 @@ def test_no_message_is_missed_by_waits_that_ask_nothing_of_a_settled_listener(
 
 
 def test_a_listener_that_was_found_empty_is_settled_until_it_is_used(tmp_path: Path) -> None:
-    """Then a wait asks it nothing."""
+    """A wait then does not ask its socket for messages."""
     context: sockets.Context = zmq.Context()
     pair = Exchange(context, tmp_path)
     while pair.waiting:

@@ -37,7 +37,7 @@ def test_a_robot_that_lost_its_only_replica_is_notified_when_it_is_back(desk: De
 
 
 def test_a_robot_that_found_no_room_is_notified_when_another_leaves(desk: Desk) -> None:
-    """And not before."""
+    """It is notified after the other has left, not before."""
     desk.register("flow/0:1", capacity=1)
     desk.opened("r1:1")
     desk.robot("r2:1", asking("r2"), epoch=1)

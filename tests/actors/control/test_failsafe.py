@@ -126,7 +126,7 @@ def test_a_robot_that_was_accepted_and_gets_no_chunk_gives_up_however_often_it_i
 
 
 def test_an_unanswered_handshake_is_repeated() -> None:
-    """After `open_timeout` and a pause."""
+    """The next one goes out after `open_timeout` and a pause."""
     machine = FailSafe(Bounds())
     assert machine.should_open(S)
     machine.opening(S)

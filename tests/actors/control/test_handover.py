@@ -83,7 +83,7 @@ def test_a_silent_teleoperator_commands_nothing_and_says_so() -> None:
 
 
 def test_a_joint_that_is_not_measured_takes_the_persons_pose_at_once() -> None:
-    """There is nothing to go over from."""
+    """There is no measured pose from which to approach it."""
     person = Person()
     person.handover.take(person.now_ns)
     person.wants(1, 2)

@@ -114,7 +114,7 @@ def test_a_robot_holds_while_its_server_is_silent_and_continues_when_it_answers(
 def test_a_robot_with_unanswered_requests_stalls_and_then_reconnects(
     cell: Cell, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each is counted as a time-out."""
+    """Each unanswered request is counted as a time-out."""
     caplog.set_level("INFO")
     cell.config["safety"]["request_timeout_s"] = 1.0  # a plan lasts for less than half of it
     running(cell)

@@ -120,7 +120,7 @@ def test_the_next_incarnation_is_bound_by_the_contract() -> None:
 
 
 def test_a_session_lasts_for_liveness_s_after_the_last_progress() -> None:
-    """To the nanosecond."""
+    """It is open at `liveness_s` exactly, and lost one nanosecond later."""
     cycle = opened(new_cycle(safety={"liveness_s": 1.5}))
     for beat in range(1, 4):
         cycle.session.heard(beat, 1, beat * S)
@@ -186,7 +186,7 @@ def test_the_task_of_a_reset_is_kept_for_the_next_incarnation() -> None:
 
 
 def test_an_end_in_order_keeps_the_contract_and_clears_the_time_offline() -> None:
-    """`forget` of a live robot."""
+    """`forget` of a robot that is not DEAD."""
     memory = bytearray(PLAN_BYTES)
     cycle = opened(new_cycle(memory))
     assert cycle._words[Word.SUPPLIED_NS] == S

@@ -57,7 +57,7 @@ def test_joints_that_are_not_named_stay_and_without_a_pose_it_goes_home() -> Non
 def test_a_pose_that_is_none_is_refused_with_the_reason(
     spec: RobotSpec, pose: dict[str, float] | None, position: tuple[float, float], why: str
 ) -> None:
-    """The motion does not begin."""
+    """The motion to it does not begin."""
     motion = PoseMotion(spec)
     with pytest.raises(ValueError, match=why):
         motion.begin(pose, np.array(position, np.float32), 0)

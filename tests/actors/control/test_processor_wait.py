@@ -53,7 +53,7 @@ def test_the_time_that_a_thread_sleeps_by_itself_is_no_wait_for_a_processor() ->
 
 
 def test_a_kernel_that_does_not_count_gives_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The loop runs there too."""
+    """`take` returns 0, and the loop runs."""
     monkeypatch.setattr(processor_wait, "_COUNTS", "/nonexistent/schedstat")
     wait = ProcessorWait()
     assert wait.take() == 0

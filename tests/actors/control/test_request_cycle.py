@@ -68,7 +68,7 @@ def test_an_awaited_chunk_has_a_reason_with_the_replica_and_the_duration() -> No
 
 
 def test_max_offline_s_none_and_null_both_wait_without_an_end() -> None:
-    """Neither leads to DEAD."""
+    """Neither value leads to DEAD."""
     for spelled in (None, "none"):
         cycle = opened(new_cycle(safety={"max_offline_s": spelled, "liveness_s": 1e8}))
         cycle.elapse(10**6 * S)
@@ -105,7 +105,7 @@ def test_a_reset_without_an_acknowledgement_is_a_warning_after_a_second() -> Non
 
 
 def test_the_expected_delay_is_the_configured_quantile_of_the_latencies() -> None:
-    """In steps, rounded up."""
+    """The delay is in steps, rounded up."""
     steps = {}
     for quantile in (0.5, 0.95, 1.0):
         cycle = opened(new_cycle(plan_settings={"latency_quantile": quantile}))
@@ -146,7 +146,7 @@ def test_a_policy_that_continues_no_plan_has_its_chunks_trimmed_and_put_in_its_p
 
 
 def test_a_seed_is_used_by_one_request_of_one_robot() -> None:
-    """And fits in 63 bits."""
+    """Seeds of robots and requests differ, and each fits in 63 bits."""
     seeds = set()
     for name in ("r1", "r2"):
         cycle = opened(new_cycle(robot=name))

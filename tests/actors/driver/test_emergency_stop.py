@@ -176,7 +176,7 @@ def test_a_release_is_carried_out_by_the_driver(cell: KnownRobots) -> None:
 
 
 def test_a_release_that_the_driver_refuses_leaves_the_stop(cell: KnownRobots) -> None:
-    """With the driver's own sentence."""
+    """The answer has the driver's own sentence."""
     refusal = {"latched": True, "error": "an operator's secret key only"}
     with driver(cell, "left", refusal):
         outcome = emergency_stop.release([cell], ["left"], patience_s=60)[0]
@@ -212,7 +212,7 @@ def test_a_stop_that_is_given_while_a_robot_without_a_driver_is_released_stays(
 
 
 def test_a_release_of_a_driver_that_does_not_answer_changes_nothing(cell: KnownRobots) -> None:
-    """It may run on at any time."""
+    """The driver may go on at any time, so its latch stays."""
     emergency_stop.stop([cell], ["left"], patience_s=0.0)
     with driver(cell, "left", None):
         outcome = emergency_stop.release([cell], ["left"], patience_s=0.3)[0]

@@ -50,7 +50,7 @@ def test_a_stop_of_the_site_holds_a_robot_also_after_a_restart(tmp_path: Path) -
 def test_removing_the_files_of_a_stop_of_the_site_lifts_it_from_no_driver_that_runs(
     tmp_path: Path,
 ) -> None:
-    """As with a robot's own latch."""
+    """The driver holds the stop itself, as it holds its robot's own latch."""
     site_stop(tmp_path)
     held = keeper(tmp_path)
     assert held.look()

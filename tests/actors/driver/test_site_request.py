@@ -103,7 +103,7 @@ def test_a_script_s_robot_that_a_supervisor_tells_of_is_asked_for(cell: KnownRob
 def test_a_stop_of_this_machine_alone_writes_none_for_a_name_that_is_not_there(
     cell: KnownRobots,
 ) -> None:
-    """Nor is one claimed."""
+    """Nor does the command claim to have stopped it."""
     (outcome,) = emergency_stop.stop([cell], ["bench"], here=True, patience_s=0.0)
     assert "no robot 'bench'" in outcome.message and "in force" not in outcome.message
     assert latched(cell, "bench") is None
@@ -112,7 +112,7 @@ def test_a_stop_of_this_machine_alone_writes_none_for_a_name_that_is_not_there(
 def test_a_misspelt_name_is_not_released_by_way_of_a_stop_of_the_whole_site(
     cell: KnownRobots,
 ) -> None:
-    """It is suggested what was meant."""
+    """The answer suggests the name that was meant."""
     emergency_stop.stop([cell], patience_s=0.0)
     (outcome,) = emergency_stop.release([cell], ["rihgt"], patience_s=0.0)
     assert "did you mean 'right'?" in outcome.message and not outcome.done
@@ -144,7 +144,7 @@ def test_a_robot_that_is_held_by_a_stand_in_of_the_stop_has_confirmed_it(
 
 
 def test_a_stop_that_is_lifted_while_it_is_waited_for_says_so(cell: KnownRobots) -> None:
-    """At once."""
+    """The wait ends at once."""
     (far,) = (robot for robot in cell.robots if robot.host)
     request = stop_site(cell, [far], [], "anna", "")
     emergency_stop.release([cell], patience_s=0.0)

@@ -32,7 +32,7 @@ def test_a_stop_of_the_site_that_cannot_be_read_holds_every_robot(tmp_path: Path
 def test_a_file_that_cannot_be_read_does_not_keep_a_stop_from_being_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is replaced."""
+    """The new stop replaces the file."""
     first = site_stop(tmp_path)
     file = tmp_path / FOLDER / f"stop.{first.id}"
     read = Path.read_bytes

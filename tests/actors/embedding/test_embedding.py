@@ -143,7 +143,7 @@ def test_an_action_is_a_copy(broker: dict[str, str], replica: object) -> None:
 def test_waiting_for_a_service_without_a_replica_fails_with_the_reason(
     broker: dict[str, str],
 ) -> None:
-    """`act` returns None meanwhile."""
+    """`act` returns None while no replica serves."""
     with robot(broker) as policy:
         assert policy.act(observation()) is None
 

@@ -49,7 +49,7 @@ def test_a_call_of_act_plays_the_next_action_by_default(loop: Make) -> None:
 
 @pytest.mark.parametrize("hz", [12, 30, 100])
 def test_a_request_announces_its_delay_in_steps_of_the_measured_rate(loop: Make, hz: float) -> None:
-    """Not of the declared one."""
+    """The declared rate does not count."""
     script = loop(chunk_size=200)
     script.server.took_s = 0.3
     script.run(hz, 12)
@@ -194,7 +194,7 @@ def test_a_paused_velocity_is_zero(loop: Make) -> None:
 def test_a_warning_of_the_service_is_readable_and_logged_once(
     loop: Make, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """In `warnings` and in `stats`."""
+    """It is in `warnings` and in `stats`."""
     script = loop()
     script.server.warnings = ("state values are named [shoulder]",)
     with caplog.at_level(logging.WARNING):

@@ -141,7 +141,7 @@ def test_a_pause_of_the_script_and_a_stop_end_independently(loop: Make, stops: P
 
 
 def test_a_stopped_velocity_is_zero(loop: Make, stops: Path) -> None:
-    """As a paused one is."""
+    """`act` returns zeros while the robot is stopped."""
     made = loop(fps=30.0, control_mode="velocity")
     made.run(30, 3.0)
     site_stop(stops, ["r"])
@@ -149,7 +149,7 @@ def test_a_stopped_velocity_is_zero(loop: Make, stops: Path) -> None:
 
 
 def test_a_stop_of_other_robots_does_not_hold_it(loop: Make, stops: Path) -> None:
-    """Nor does a lifted one."""
+    """Nor does a stop that was lifted."""
     made = loop(fps=30.0)
     site_stop(stops, ["another"])
     site_lift(stops, site_stop(stops, ["r"], 2.0))

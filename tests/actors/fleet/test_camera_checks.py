@@ -112,7 +112,7 @@ def test_a_camera_that_is_wrong_has_one_fault_at_its_place(
 def test_a_camera_of_the_robots_driver_is_one_that_it_delivers(
     good: dict[str, Any], tmp_path: Path, in_process: bool, expected: str
 ) -> None:
-    """From a process of its own."""
+    """The check asks the driver in a process of its own."""
     good["robots"][0]["in_process"] = in_process
     found = faults(good, tmp_path, {"driver": "robot"})
     assert any("cameras.wrist.driver" in fault and expected in fault for fault in found), found

@@ -101,7 +101,7 @@ def second(**entry: Any) -> Change:
 def test_a_wrong_pool_is_refused_at_its_key(
     pooled: dict[str, Any], change: Change, path: str, says: str
 ) -> None:
-    """With what would be right."""
+    """The fault says what would be right."""
     change(pooled)
     assert any(path in fault and says in fault for fault in faults(pooled))
 

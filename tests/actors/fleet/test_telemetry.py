@@ -38,13 +38,13 @@ def test_the_guides_lines_of_fleet_yaml_are_right() -> None:
 
 @pytest.mark.parametrize("address", ["localhost:4318", "grpc://h:4317", "http://", "http://h x"])
 def test_an_address_that_is_none_is_refused_with_its_place(address: str) -> None:
-    """Before anything starts."""
+    """The file is refused before anything starts."""
     with pytest.raises(FleetError, match=r"\$\.telemetry\.otlp"):
         fleet(otlp=address)
 
 
 def test_a_misspelt_key_is_refused() -> None:
-    """With the key that was meant."""
+    """The fault names the key that was meant."""
     with pytest.raises(FleetError, match="otlp"):
         fleet(oltp="http://h:4318")
 

@@ -55,7 +55,7 @@ def test_what_is_no_single_range_of_bytes_means_the_whole_file(said: str) -> Non
 
 
 def test_the_grammar_allows_another_case_and_empty_elements() -> None:
-    """`Bytes=` and `, 1-2 ,`."""
+    """`Bytes=` in any case, and empty elements as in `, 1-2 ,`, are accepted."""
     assert asked("Bytes=1-2", 10) == range(1, 3)
     assert asked("bytes=, 1-2 ,", 10) == range(1, 3)
 

@@ -42,7 +42,7 @@ def told(site: Gateway, path: str) -> Any:
 
 
 def test_the_datasets_are_listed_and_one_that_is_not_there_yet_says_so(site: Gateway) -> None:
-    """With what they hold."""
+    """Each row has what the dataset holds."""
     pick, place = told(site, "/api/datasets")["datasets"]
     assert (pick["name"], pick["episodes"], pick["frames"]) == ("pick", 3, 17)
     assert pick["cameras"] == ["top", "wrist"] and pick["fault"] == ""

@@ -65,7 +65,7 @@ def test_a_task_that_is_none_is_refused(
 
 
 def test_a_task_needs_the_token(gateway: Gateway, supervisor: ScriptedSupervisor) -> None:
-    """As every command does."""
+    """Without it the command is refused, as every command is."""
     status, _, _ = gateway.request("POST", "/api/robots/r1/task", {}, b'{"task": "bow"}')
     assert status == 401
     assert supervisor.asked == []

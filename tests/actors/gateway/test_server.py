@@ -165,7 +165,7 @@ def test_a_page_whose_domain_resolves_to_this_machine_is_refused(host: str) -> N
 
 @pytest.mark.parametrize("peer", ["192.168.1.7", "10.0.0.1", "2001:db8::1", "::ffff:10.0.0.1"])
 def test_other_machines_get_health_and_metrics_and_nothing_else(peer: str) -> None:
-    """Not even with the token."""
+    """All other paths are refused, with the token too."""
     for path in ("/healthz", "/readyz", "/metrics"):
         assert refused("GET", path, peer, host="robot-host:8807") is None
         assert refused("POST", path, peer, authorization=f"Bearer {TOKEN}") == 403

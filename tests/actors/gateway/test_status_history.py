@@ -185,7 +185,7 @@ def test_the_lateness_of_a_sample_is_the_edge_above_the_worst_new_tick(
 
 
 def test_a_sample_without_new_ticks_has_no_lateness() -> None:
-    """None, not zero."""
+    """Its lateness is None, not zero."""
     buckets = Histogram().buckets_us()
     same = robot("r1", tick_lateness_buckets_us=buckets)
     assert sample(same, same, 1.0).lateness_us is None

@@ -67,7 +67,7 @@ def test_an_unknown_camera_is_404_with_the_known_ones(gateway: Gateway) -> None:
 
 
 def test_memory_that_holds_no_ring_is_a_503(gateway: Gateway) -> None:
-    """The gateway goes on."""
+    """The gateway goes on serving."""
     gateway.rings["r1/wrist"][:8] = b"nonsense"
     assert gateway.get("/api/camera/r1/wrist.jpg")[0] == 503
     assert gateway.get("/healthz")[0] == 200

@@ -34,7 +34,7 @@ def test_it_holds_the_last_seconds_and_gives_them_once_in_order() -> None:
 
 
 def test_it_holds_no_more_than_its_memory() -> None:
-    """However long that is."""
+    """Its bytes stay within the bound, however long a time it is to hold."""
     ring = RowRing(10**6 * SECOND, 20_000)
     for k in range(1000):
         ring.add(k, row(k))

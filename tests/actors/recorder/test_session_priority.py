@@ -69,7 +69,7 @@ def test_a_recorder_that_is_late_without_yielding_does_not_blame_it(tmp_path: Pa
 
 
 def test_the_session_is_given_the_nice_value_and_back(tmp_path: Path) -> None:
-    """As the kernel reads it."""
+    """The kernel reports both values."""
     place = tmp_path / "autogroup"
     priority = SessionPriority(place)
     priority.follow(0.0, 0, 0, waits=False)

@@ -210,7 +210,7 @@ def test_a_strategy_that_had_kept_all_records_none_after_a_restart(
 
 
 def test_a_start_within_an_attempt_keeps_it_and_begins_the_next() -> None:
-    """As `actorctl episode start` says."""
+    """One attempt is saved and the next is recorded, as `actorctl episode start` says."""
     world = World(MAKERS["teleop"]())
     world.play([1, "start", 5])
     assert world.recording

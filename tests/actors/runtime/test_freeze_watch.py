@@ -57,7 +57,7 @@ def test_a_camera_is_frozen_exactly_while_nothing_was_new_for_longer_than_said(
 
 
 def test_one_pixel_of_noise_is_enough() -> None:
-    """Anywhere in the picture."""
+    """A picture that differs from the last in one pixel is a new one."""
     watch = FreezeWatch(1.0, compares_pixels=True)
     for n in range(20):
         picture = nearly() if n % 2 else PICTURES[0]

@@ -24,7 +24,7 @@ def files_of(key: Path) -> KeyFiles:
 
 
 def test_a_key_that_cannot_be_read_is_what_a_running_actor_waits_for(tmp_path: Path) -> None:
-    """Until the file is mended."""
+    """It goes on once the file is mended."""
     key = tmp_path / "r1.key"
     keys = OwnKeys("r1", files_of(key), ("ipc:///nowhere",))
     unreadable(key)
@@ -36,7 +36,7 @@ def test_a_key_that_cannot_be_read_is_what_a_running_actor_waits_for(tmp_path: P
 
 
 def test_a_key_that_cannot_be_read_is_refused_at_setup(tmp_path: Path) -> None:
-    """In words, with the path."""
+    """The error says so in words, with the path."""
     key = tmp_path / "r1.key"
     unreadable(key)
     with pytest.raises(RefusedError, match=r"r1 cannot read its key.*r1\.key"):

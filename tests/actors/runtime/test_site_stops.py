@@ -205,7 +205,7 @@ def test_a_flood_pushes_no_stop_out(count: int, rng: random.Random) -> None:
 
 
 def test_a_lift_that_comes_before_its_stop_lifts_it() -> None:
-    """Messages overtake each other."""
+    """Messages may overtake each other."""
     stop = new_stop(["r1"], "", "", 1.0)
     known = SiteStops().merged([], [Lift(stop=stop.id)]).merged([stop], [])
     assert not known.holding("r1")
@@ -222,7 +222,7 @@ def test_two_forms_of_one_stop_hold_the_robots_of_both() -> None:
 
 
 def test_a_stop_of_more_robots_than_it_can_name_holds_all() -> None:
-    """Rather than some of them."""
+    """A stop of only some of them is never written."""
     assert new_stop([f"r{k}" for k in range(MAX_NAMED + 1)], "", "", 0.0).robots == ()
 
 

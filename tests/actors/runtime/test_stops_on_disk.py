@@ -110,7 +110,7 @@ def test_a_disk_that_fails_is_in_each_outcome(
 def test_a_disk_that_hangs_is_in_each_outcome_after_a_bounded_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A person waits for the words."""
+    """The command does not wait for the disk without end."""
     go_on = threading.Event()
     monkeypatch.setattr(os, "fsync", lambda _: go_on.wait(60))
     monkeypatch.setattr(emergency_stop, "SETTLE_S", 0.05)
@@ -254,7 +254,7 @@ def test_a_stop_that_is_over_is_removed_before_its_lifts(
 def test_a_stop_that_another_stands_in_for_is_removed_once_that_is_on_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, in_loop: bool
 ) -> None:
-    """Or a power cut would lose both."""
+    """A power cut before that would lose both."""
     stops = [new_stop([f"r{k}"], "anna", "", float(k)) for k in range(MAX_STOPS + 1)]
     for stop in stops[:-1]:
         store_of(tmp_path).add([stop], [])

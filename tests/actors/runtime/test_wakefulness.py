@@ -37,5 +37,5 @@ def test_all_threads_of_a_process_have_the_slice_that_it_asks_for() -> None:
 
 
 def test_a_thread_that_is_not_there_has_no_slice() -> None:
-    """It may have ended meanwhile."""
+    """`set_slice` of a thread that has ended returns False."""
     assert slice_ns(2**22 + 1) == 0 and not set_slice(thread=2**22 + 1)

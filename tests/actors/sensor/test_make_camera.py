@@ -65,7 +65,7 @@ def test_a_camera_that_cannot_be_made_is_refused_by_what_its_code_did(
 
 
 def test_a_camera_is_asked_again_once_its_file_is_edited(folder: str) -> None:
-    """Else what it said is kept."""
+    """Until then the answer of before is kept."""
     asked = AskedCamera("eyes:Nose", {}, *SIZE, folder)
     assert "has no 'Nose'" in why_not(asked)
     module = Path(folder) / "eyes.py"
@@ -76,6 +76,6 @@ def test_a_camera_is_asked_again_once_its_file_is_edited(folder: str) -> None:
 
 
 def test_an_interpreter_that_is_none_is_said_to_be_so(folder: str) -> None:
-    """Not an exception."""
+    """The check returns a sentence and raises nothing."""
     why = why_not(AskedCamera("eyes:Noise", {}, *SIZE, folder), f"{folder}/python")
     assert f"{folder}/python cannot be run" in why

@@ -41,7 +41,7 @@ def status(
 
 
 def test_a_robot_without_a_stop_has_its_own_state() -> None:
-    """And no stop in its row."""
+    """Its row has no stop."""
     body = status(None, None)
     assert (body["robots"][0]["state"], body["robots"][0]["estop"]) == ("STREAMING", None)
 

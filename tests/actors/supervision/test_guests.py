@@ -58,7 +58,7 @@ def test_the_robots_that_no_file_has_are_those_of_scripts(supervisor: socket.soc
 
 @pytest.mark.usefixtures("directory")
 def test_without_a_supervisor_there_are_none() -> None:
-    """It is not waited for either."""
+    """The list is empty at once: no supervisor is waited for."""
     assert guests(FLEET) == [] and running() == {}
 
 

@@ -36,6 +36,6 @@ def test_a_robot_that_rests_for_a_time_or_for_good_says_so() -> None:
 
 @pytest.mark.parametrize("recorder", [None, {"awaits": ""}])
 def test_a_robot_that_a_person_paused_says_how_it_goes_on(recorder: dict[str, Any] | None) -> None:
-    """With a policy, or by hand."""
+    """The sentence names `resume`, and `take-over` where it has a teleoperator."""
     assert "actorctl resume r1" in reason({"state": "PAUSED", "service": "pick"}, recorder)
     assert "actorctl take-over r1" in reason({"state": "PAUSED", "service": ""}, recorder)

@@ -178,6 +178,6 @@ def test_a_file_that_appears_later_is_read_from_its_beginning(tmp_path: Path) ->
 
 
 def test_traces_go_to_the_protocols_own_path_unless_one_is_given() -> None:
-    """As collectors expect them."""
+    """An address without a path gets `/v1/traces`."""
     assert traces_url("http://h:4318") == traces_url("http://h:4318/") == "http://h:4318/v1/traces"
     assert traces_url("https://h/otlp/v1/traces") == "https://h/otlp/v1/traces"

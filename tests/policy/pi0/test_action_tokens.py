@@ -85,7 +85,7 @@ def test_tokens_of_another_size_are_an_error(tokens: ActionTokens) -> None:
     ],
 )
 def test_a_wrong_configuration_is_refused(config: object, words: str, tmp_path: Path) -> None:
-    """By its file and what is wrong."""
+    """The error names the file and what is wrong in it."""
     folder = write_action_tokenizer(tmp_path / "fast")
     (folder / "processor_config.json").write_text(json.dumps(config))
     with pytest.raises(PolicyError, match=words):

@@ -162,7 +162,7 @@ def test_without_a_compiler_auto_is_eager_and_on_is_refused(
 def test_a_wrong_value_of_graphs_is_refused_whether_compiled_or_not(
     wanted: compilation.Wanted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also where no graph is made."""
+    """It is refused on a CPU too, where no graph is made."""
     monkeypatch.setattr(compilation, "why_not", lambda _device: "")
     options: Any = {"graphs": "always", "compile": wanted}
     with pytest.raises(PolicyError, match="graphs must be auto"):

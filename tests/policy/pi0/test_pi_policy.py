@@ -256,7 +256,7 @@ def test_a_directory_that_is_not_whole_is_refused_by_name(
 def test_a_wrong_option_is_refused_by_name(
     family: str, kind: str, options: dict[str, Any], words: str, folder_of: FolderOf
 ) -> None:
-    """Before the weights are read."""
+    """The error comes before the weights are read."""
     with pytest.raises(PolicyError, match=words):
         policy_of(folder_of(family), kind, **options)
 

@@ -57,7 +57,7 @@ def test_a_file_is_played_at_its_pace(video: str) -> None:
 
 
 def test_a_file_that_does_not_loop_ends_with_an_error(video: str) -> None:
-    """After its last frame."""
+    """RecordingEndedError comes after the last frame."""
     camera = OpenCVCamera(video, *SIZE, loop=False)
     camera.open()
     out = np.empty((SIZE[1], SIZE[0], 3), np.uint8)
@@ -142,7 +142,7 @@ def test_what_a_stream_queued_during_a_stall_is_dropped(stream: MjpegServer) -> 
 
 
 def test_a_stream_of_another_size_is_refused_with_its_own(stream: MjpegServer) -> None:
-    """At the opening."""
+    """`open` raises RobotError with both sizes."""
     camera = OpenCVCamera(stream.address, 640, 480)
     with pytest.raises(RobotError, match="64 x 48 pixels, expected 640 x 480"):
         camera.open()

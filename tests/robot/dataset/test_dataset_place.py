@@ -27,7 +27,7 @@ def test_a_dataset_that_another_process_makes_meanwhile_is_one(
 
 
 def test_a_folder_with_other_files_is_no_dataset(tmp_path: Path) -> None:
-    """What it holds is named."""
+    """The error names what the folder holds."""
     (tmp_path / "meta").mkdir()
     assert other_content(tmp_path) == ""
     (tmp_path / "meta" / "notes.txt").write_text("x")

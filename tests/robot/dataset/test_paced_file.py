@@ -43,7 +43,7 @@ def test_bytes_never_come_faster_than_the_bound(
 
 
 def test_a_file_without_a_bound_is_read_as_any(tmp_path: Path) -> None:
-    """All of it, without a pause."""
+    """All of it is read, without a pause."""
     path = tmp_path / "file"
     path.write_bytes(b"x" * 200_000)
 

@@ -70,7 +70,7 @@ def rows(rrd: Path) -> Callable[[str], Rows]:
 def test_states_and_actions_are_on_both_timelines(
     dataset: Dataset, rows: Callable[[str], Rows]
 ) -> None:
-    """All values, by their names."""
+    """All values are there, by their names."""
     episode = dataset.episode(1)
     expected = {"/observation/state": episode.states, "/action": episode.actions}
     for entity, values in expected.items():
@@ -122,7 +122,7 @@ def test_cameras_are_their_videos_with_the_frame_of_each_row(rows: Callable[[str
 
 
 def test_reruns_own_program_accepts_the_file(rrd: Path) -> None:
-    """`rerun rrd verify`."""
+    """`rerun rrd verify` exits with 0."""
     done = subprocess.run(
         [sys.executable, "-m", "rerun", "rrd", "verify", str(rrd)],
         capture_output=True,

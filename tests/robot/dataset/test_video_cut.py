@@ -44,7 +44,7 @@ def test_a_cut_has_the_frames_of_its_span(video: Path, first: int, count: int) -
 
 
 def test_a_span_without_frames_and_a_damaged_file_are_refused(video: Path, tmp_path: Path) -> None:
-    """With the file's name."""
+    """The error has the file's name."""
     with pytest.raises(DatasetError, match="has no frame from 9"):
         cut(video, 9.0, 9.0, 30)
     damaged = tmp_path / "damaged.mp4"

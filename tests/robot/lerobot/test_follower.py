@@ -151,7 +151,7 @@ def test_an_answer_that_comes_late_is_not_taken_for_the_next_one(
 
 
 def test_flush_discards_what_was_queued(held: LeRobotProcess, arm: So101) -> None:
-    """And leaves the port usable."""
+    """The port is usable afterwards."""
     held.call("robot.flush")
     assert held.call("read")[0] == pytest.approx(0, abs=0.3)
 

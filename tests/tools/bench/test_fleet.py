@@ -143,7 +143,7 @@ def test_a_cost_is_said_of_three_fleets_or_more(found: list[tuple[float, float]]
 
 
 def test_the_report_says_what_a_wake_up_and_a_message_cost() -> None:
-    """Of idle time, too."""
+    """It has the share of a core without robots, too."""
     rows = [{**row(load([10.0], [12.0])), "us_message": us} for us in (100.0, 150.0, 200.0)]
     rows = [{**each, "wakes_message": w} for each, w in zip(rows, (0.5, 1.0, 1.5), strict=True)]
     report = {**reported(rows[0]), "rows": rows, "cost": cost_of(rows), "aims": aims(rows)}
@@ -171,7 +171,7 @@ def test_the_report_says_how_far_from_the_floor_the_broker_is() -> None:
 
 
 def test_the_report_is_drawn(tmp_path: Path) -> None:
-    """With one row or several."""
+    """`plot` writes a PNG."""
     pytest.importorskip("matplotlib")
     plot(reported(row(load([10.0], [12.0]))), tmp_path / "fleet.png")
     assert (tmp_path / "fleet.png").read_bytes()[1:4] == b"PNG"

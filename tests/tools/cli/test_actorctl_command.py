@@ -104,7 +104,7 @@ def test_a_live_view_without_a_terminal_is_refused(fleet: Supervised) -> None:
 
 
 def test_a_watched_status_ends_quietly_with_its_reader(fleet: Supervised) -> None:
-    """A closed pipe is no error."""
+    """A closed pipe ends it without an error."""
     watching = subprocess.Popen(
         [BIN / "actorctl", "status", "--watch", "--json"],
         stdout=subprocess.PIPE,
@@ -184,7 +184,7 @@ def test_a_command_needs_the_name_of_one_of_several_fleets(fleet: Supervised) ->
 
 
 def test_a_command_without_a_running_fleet_names_supervisor_start(tmp_path: Path) -> None:
-    """Exit status 2."""
+    """The exit status is 2."""
     done = actorctl("status", HOLDFAST_RUNTIME=str(tmp_path))
     assert done.returncode == 2
     assert "supervisor start fleet.yaml" in done.stderr

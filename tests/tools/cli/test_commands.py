@@ -51,13 +51,13 @@ def test_every_command_and_every_option_is_explained(name: str, command: Any) ->
     "app", [supervisor_command.app, actorctl_command.app], ids=["supervisor", "actorctl"]
 )
 def test_a_command_prints_its_version(app: Any) -> None:
-    """--version before any command."""
+    """`--version` may stand before any command."""
     done = CliRunner().invoke(app, ["--version"])
     assert done.exit_code == 0 and done.output.startswith("holdfast ")
 
 
 def test_the_package_lists_its_commands() -> None:
-    """python -m holdfast."""
+    """`python -m holdfast` prints them."""
     done = subprocess.run(
         [sys.executable, "-m", "holdfast"], capture_output=True, text=True, timeout=240, check=True
     )
@@ -88,5 +88,5 @@ def test_a_duration_is_a_finite_positive_number_of_seconds(given: str) -> None:
 
 
 def test_a_negative_number_of_lines_is_refused() -> None:
-    """Exit status 2."""
+    """The exit status is 2."""
     assert CliRunner().invoke(actorctl_command.app, ["logs", "-n", "-1"]).exit_code == 2

@@ -34,7 +34,7 @@ def doctor(folder: Path, *words: str) -> list[Finding]:
 
 
 def test_a_machine_without_devices_and_without_a_file_is_told_so(tmp_path: Path) -> None:
-    """Nothing of it is wrong."""
+    """Each of the four findings is good."""
     assert doctor_devices.examine(tmp_path / "fleet.yaml", tmp_path) == [
         Finding("serial ports", "good", f"none below {tmp_path}"),
         Finding("cameras", "good", f"none below {tmp_path} (simulated ones need none)"),

@@ -90,7 +90,7 @@ def test_a_fleet_that_knows_no_robot_stops_the_whole_site_all_the_same(
 def test_a_stop_of_the_whole_site_that_cannot_be_written_is_not_done(
     cell: KnownRobots, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Also where no robot is known."""
+    """It is not done where no robot is known either."""
     robots_file.write(msgspec.structs.replace(cell, robots=()), Path(cell.robots[0].wake).parent)
     Path(cell.state_dir).parent.mkdir(parents=True, exist_ok=True)
     Path(cell.state_dir).write_text("a file where a directory should be")
@@ -111,7 +111,7 @@ def test_a_stop_of_the_whole_site_that_cannot_be_written_is_not_done(
 def test_what_cannot_be_meant_is_refused_with_2(
     words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With one sentence, on stderr."""
+    """One sentence is printed, on stderr."""
     assert estop_command.main(words) == 2
     assert sentence in capsys.readouterr().err
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_meant_is_refused_with_2(
 def test_the_output_for_programs_is_a_line_of_json_per_robot(
     cell: KnownRobots, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """And nothing else."""
+    """Nothing else is printed."""
     with confirming(cell):
         assert estop_command.main(["--json"]) == 0
     said = json.loads(capsys.readouterr().out)

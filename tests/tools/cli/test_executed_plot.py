@@ -64,7 +64,7 @@ def test_older_files_come_first(tmp_path: Path) -> None:
 
 
 def test_a_seam_is_where_another_chunk_is_played(tmp_path: Path) -> None:
-    """Not where the fallback begins."""
+    """The begin of the fallback is no seam."""
     seqs = [1, 1, 2, 2, None, None, 2, 3]
     path = written(tmp_path / "r1.jsonl", HEAD, *(step(k, seq) for k, seq in enumerate(seqs)))
     assert executed_plot.newest(path, None, 60.0).seams() == [2, 6, 7]

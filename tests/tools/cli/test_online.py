@@ -158,7 +158,7 @@ def leaves_nothing_behind() -> None:
 
 
 def test_a_check_online_without_the_fleet_names_supervisor_start(tmp_path: Path) -> None:
-    """Exit status 1."""
+    """The exit status is 1."""
     path = Files(tmp_path).write()
     path.write_text(path.read_text().replace("name: online", "name: absent"))
     done = run("supervisor", "check", path, "--online")

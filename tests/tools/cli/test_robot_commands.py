@@ -126,14 +126,14 @@ def test_a_driver_that_cannot_run_is_said_with_its_reason(
 
 @pytest.mark.parametrize("command", ["probe", "calibrate"])
 def test_a_name_that_is_not_in_the_file_is_refused(cell: Cell, command: str) -> None:
-    """With the one that was meant."""
+    """The error suggests the name that was meant."""
     done = robots(cell, command, "amr")
     assert done.returncode == 2
     assert done.stderr == "no robot 'amr' in fleet.yaml; did you mean 'arm'?\n"
 
 
 def test_a_file_that_is_not_there_is_refused(cell: Cell) -> None:
-    """As by `supervisor check`."""
+    """The error is that of `supervisor check`."""
     done = robots(cell, "probe", "arm", "cell.yaml")
     assert done.returncode == 2 and "there is no such file" in done.stderr
 

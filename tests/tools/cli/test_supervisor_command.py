@@ -92,7 +92,7 @@ def test_the_faults_of_a_check_have_path_message_and_line_in_json(fleet_file: Pa
 
 
 def test_a_warning_of_a_check_has_its_line_and_leaves_the_exit_status(fleet_file: Path) -> None:
-    """In the text and in JSON."""
+    """Text and JSON both have the line."""
     text = fleet_file.read_text().replace("fps: 30   ", "fps: 25   ", 1)
     fleet_file.write_text(text)
     line = next(n for n, each in enumerate(text.splitlines(), 1) if "fps: 25   " in each)

@@ -174,7 +174,7 @@ def test_a_person_begins_and_judges_by_keys(
 
 
 def test_a_person_judges_an_episode_that_the_time_limit_ends() -> None:
-    """The robot is paused meanwhile."""
+    """The robot is paused while the person is asked."""
     robot = PlayedRobot(ends=False)
     attempts, said = by_person(robot, " ", *([""] * 30000), "y", limit_s=0.05)
     episode, _ = attempts.run(SLOT)

@@ -47,7 +47,7 @@ def test_a_difference_that_is_not_shown_is_not_claimed(tmp_path: Path) -> None:
 
 
 def test_a_partial_report_says_so_and_lists_what_was_not_valid(tmp_path: Path) -> None:
-    """Also before the first episode."""
+    """A report before the first episode is one too."""
     folder = EvaluationFolder.create(tmp_path / "e", plan(3))
     nothing = compare(folder, partial="interrupted")
     assert "nothing can be said" in markdown(nothing, None)

@@ -38,7 +38,7 @@ def test_a_line_that_a_kill_cut_off_is_no_episode(tmp_path: Path) -> None:
 
 
 def test_nothing_is_overwritten_and_what_is_no_evaluation_is_refused(tmp_path: Path) -> None:
-    """With what to do."""
+    """Each error says what to do."""
     finished(tmp_path / "e", 1)
     with pytest.raises(EvaluationError, match="--resume"):
         EvaluationFolder.create(tmp_path / "e", plan())

@@ -62,7 +62,7 @@ def test_either_service_comes_first_about_half_of_the_time() -> None:
     ],
 )
 def test_a_plan_that_cannot_be_is_refused(wrong: dict[str, object], why: str) -> None:
-    """With what was expected."""
+    """Each error says what was expected."""
     right = {"fleet": "f", "service": "a", "robots": ("r1",), "episodes": 3}
     with pytest.raises(ValueError, match=why):
         EvaluationPlan(**{**right, **wrong})  # type: ignore[arg-type]
