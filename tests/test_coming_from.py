@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from holdfast.actors.fleet.json_schema import schema
+from holdfast.tests.fleet_schema import at
 from holdfast.tests.peers.environments import ROOT, interpreter_of
 
 GUIDE = (ROOT / "docs" / "coming-from.md").read_text()
@@ -19,39 +17,10 @@ ROWS = [
     for line in GUIDE.splitlines()
     if line.startswith("| ") and not line.startswith("| ---")
 ]
-SCHEMA: dict[str, Any] = schema()
 
 
 def quoted(text: str) -> list[str]:
     return re.findall(r"`([^`]+)`", text)
-
-
-def children(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """What a schema says of a value, with references followed, each of its alternatives."""
-    if "$ref" in node:
-        yield from children(SCHEMA["$defs"][node["$ref"].rpartition("/")[2]])
-        return
-    for key in ("anyOf", "oneOf", "allOf"):
-        for each in node.get(key, ()):
-            yield from children(each)
-    yield node
-
-
-def at(path: str) -> list[dict[str, Any]]:
-    """What the schema says of the place `path`; empty if there is none."""
-    nodes = [{"$ref": SCHEMA["$ref"]}]
-    for part in path.replace("[]", ".[]").split("."):
-        found = []
-        for node in (each for known in nodes for each in children(known)):
-            if part == "[]":
-                found += [node["items"]] if "items" in node else []
-            elif part == "*":
-                more = node.get("additionalProperties")
-                found += [more] if isinstance(more, dict) else []
-            elif part in node.get("properties", {}):
-                found.append(node["properties"][part])
-        nodes = found
-    return nodes
 
 
 def test_every_name_of_ours_is_a_place_in_fleet_yaml() -> None:
