@@ -41,6 +41,7 @@ KINDS = {
     "witness": "witness",
     "own": "somewhere:Own",
 }
+WIDTHS = (60, 140)
 QUANTILES = {"p50": 1.0, "p99": 2.0, "max": 3.0}
 SOUND: dict[str, dict[str, Any]] = {
     "broker": {
@@ -180,14 +181,14 @@ def status(
     return msgspec.json.decode(msgspec.json.encode(body), type=dict[str, Any])
 
 
-def shown(body: dict[str, Any]) -> None:
-    """Make every view of a status."""
+def shown(body: dict[str, Any], width: int, live_width: int) -> None:
+    """Make every view of a status; the whole one is drawn at `width`, the live one at another."""
     for ask in (unready, unhealthy, failing, warnings, notes):
         ask(body)
-    for width in (60, 140):
-        console = Console(file=io.StringIO(), width=width)
-        console.print(screen(body))
-        console.print(live_screen(body, "hint", 20, width))
+    Console(file=io.StringIO(), width=width).print(screen(body))
+    live_screen(body, "hint", 20, width)
+    live = live_screen(body, "hint", 20, live_width)
+    Console(file=io.StringIO(), width=live_width).print(live)
     list(_lines(body))
     for row in body["actors"]:
         if row["kind"] == "inference":
@@ -216,7 +217,7 @@ def test_no_report_of_an_actor_breaks_a_view_of_the_status(
     before = None
     for k, reported in enumerate(reports):
         body = status(reported, state)
-        shown(body)
+        shown(body, *(WIDTHS if k else reversed(WIDTHS)))
         list(between(before, body))
         stream.history.see(body, float(k))
         msgspec.json.encode(stream.history.since(float(k)))
