@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -46,5 +47,9 @@ else:
 def test_tensors_have_the_shapes_of_their_annotations(checkpoint: Path) -> None:
     """Checked at run time in a process of its own, where a wrong shape raises."""
     command = [sys.executable, "-c", PROGRAM, str(checkpoint)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    # One thread, as in conftest.py.
+    one = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, check=False, env=one
+    )
     assert done.returncode == 0, done.stderr[-3000:]
