@@ -71,16 +71,16 @@ def test_a_restart_begins_within_20_ms_of_a_kill() -> None:
 @pytest.mark.parametrize("kind", ["AlwaysCrash", "CrashAfterReady"])
 def test_a_crash_loop_ends_in_failed_with_its_last_error(kind: str) -> None:
     """After `max_restarts` the row has the error and the remedy; other actors go on."""
-    rules = replace(PATIENT, max_restarts=3, backoff_s=0.05, max_backoff_s=0.1)
+    rules = replace(PATIENT, max_restarts=2, backoff_s=0.05, max_backoff_s=0.1)
     with Supervised(actor("a", kind, rules), actor("b")) as fleet:
         row = fleet.reach("a", "FAILED")
-        assert row["restarts"] == 3
+        assert row["restarts"] == 2
         assert "actorctl start a" in row["reason"]
         assert "RuntimeError" in row["last_error"] and "RuntimeError" in row["last_exit"]
         assert not fleet.status()["healthy"]
         assert fleet.reach("b", "READY")["restarts"] == 0
         fleet.ask("start", "a")
-        fleet.reach("a", "FAILED", incarnation=5)
+        fleet.reach("a", "FAILED", incarnation=4)
 
 
 def test_an_actor_that_is_never_ready_fails_with_the_start_timeout_as_reason() -> None:
