@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from .robot.cameras.base import Stamp as Stamp
     from .robot.teleoperator import Teleoperator as Teleoperator
     from .transport.bodies import Vitals as Vitals
+    from .transport.frame_reference import FrameReference as FrameReference
     from .transport.frames import Frame as Frame
     from .transport.frames import FrameReader as FrameReader
 
@@ -152,6 +153,7 @@ _NAMES = {
     ".robot.base": ("ControlMode", "Episode", "Options", "Robot", "RobotSpec"),
     ".robot.cameras.base": ("Camera", "Stamp"),
     ".robot.teleoperator": ("Teleoperator",),
+    ".transport.frame_reference": ("FrameReference",),
     ".transport.frames": ("Frame", "FrameReader"),
     ".transport.bodies": ("Vitals",),
 }

@@ -95,9 +95,10 @@ class Accept(msgspec.Struct, frozen=True, kw_only=True):
     """The session is open, on these terms. `session`: its id, in decimal digits. `cameras`: the
     sizes that the policy sees.
 
-    `shm`: references to the outbox that was offered will be honoured. `pin_task`: the only task
-    that requests may have, if there is one. `observation_steps`: how many observations each request
-    carries, `observation_stride_steps` policy steps apart.
+    `shm`: references to the outbox that was offered will be honoured; `rings`: those to frames in
+    the rings of these cameras too. `pin_task`: the only task that requests may have, if there is
+    one. `observation_steps`: how many observations each request carries,
+    `observation_stride_steps` policy steps apart.
     `direct`: where, on the robot's own host, the replica takes REQUESTs straight, with or without
     shared memory; "" if nowhere.
     """
@@ -121,6 +122,7 @@ class Accept(msgspec.Struct, frozen=True, kw_only=True):
     observation_steps: Steps = 1
     observation_stride_steps: Steps = 1
     direct: Name = ""
+    rings: Names = ()
 
 
 class Reject(msgspec.Struct, frozen=True, kw_only=True):

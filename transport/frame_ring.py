@@ -6,6 +6,7 @@ any instruction neither blocks nor corrupts a reader or the next writer (see rin
 
 from __future__ import annotations
 
+import secrets
 from mmap import mmap
 
 import numpy as np
@@ -17,12 +18,14 @@ from .ring_layout import (
     CAPTURE,
     CHANNELS,
     HEAD,
+    HEAD_WORDS,
     HEIGHT,
     INCARNATION,
     LAYOUT,
     LAYOUT_VERSION,
     MAGIC,
     MAGIC_NUMBER,
+    NONCE,
     NUMBER,
     SEQUENCE,
     SLOTS,
@@ -59,12 +62,13 @@ class FrameRing:
                 f"a ring of {slots} frames of {shape} needs {needed} bytes, the memory has "
                 f"{len(view)}: create it with FrameRing.size_for"
             )
-        head = words(view, 0, 8)
+        head = words(view, 0, HEAD_WORDS)
         if head[MAGIC] == 0:
             dimensions = (*shape, slots)
             head[LAYOUT] = LAYOUT_VERSION
             for word, value in zip((HEIGHT, WIDTH, CHANNELS, SLOTS), dimensions, strict=True):
                 head[word] = value
+            head[NONCE] = secrets.randbits(63) or 1
             fence()
             head[MAGIC] = MAGIC_NUMBER  # last: a writer killed before this leaves it unformatted
         found = geometry(head, len(view))

@@ -16,8 +16,20 @@ import msgspec
 import numpy as np
 
 from .fence import fence, words
+from .frame_reference import FrameReference
 from .images import Pixels
-from .ring_layout import CAPTURE, HEAD, INCARNATION, MAGIC, SEQUENCE, RingMemory, Shape, geometry
+from .ring_layout import (
+    CAPTURE,
+    HEAD,
+    HEAD_WORDS,
+    INCARNATION,
+    MAGIC,
+    NONCE,
+    SEQUENCE,
+    RingMemory,
+    Shape,
+    geometry,
+)
 
 Transform = Callable[[Pixels], Pixels]
 
@@ -66,6 +78,12 @@ class FrameReader:
         """The incarnation of the writer that attached last."""
         ring = self._attach()
         return 0 if ring is None else int(ring.head[INCARNATION])
+
+    @property
+    def nonce(self) -> int:
+        """The ring's random name; 0 as long as no writer has formatted the memory."""
+        ring = self._attach()
+        return 0 if ring is None else int(ring.head[NONCE])
 
     @property
     def number(self) -> int:
@@ -127,12 +145,29 @@ class FrameReader:
 
     def valid(self, frame: Frame) -> bool:
         """Whether all that was read of the pixels of `view` so far is that frame's."""
+        return self._is_there(frame.number)
+
+    def reference(self, frame: Frame) -> FrameReference:
+        """By what another process that maps the ring finds that frame of it."""
+        return FrameReference(self.nonce, frame.number)
+
+    def find(self, reference: FrameReference) -> Frame | None:
+        """`view` of the frame that `reference` names; None for one of another ring, or of this
+        memory before it was formatted anew. Ask `holds` after use."""
+        if reference.number < 1 or reference.nonce != self.nonce:
+            return None
+        return self.view(reference.number)
+
+    def holds(self, reference: FrameReference) -> bool:
+        """Whether all that was read of what `find` returned so far is that frame's."""
+        number = reference.number
+        return number > 0 and self._is_there(number) and reference.nonce == self.nonce
+
+    def spare(self, number: int) -> int:
+        """How many frames the camera publishes yet before it writes over frame `number`; negative
+        once it has."""
         ring = self._attach()
-        if ring is None:
-            return False
-        fence()
-        slot = ring.slot_words[frame.number % len(ring.slot_words)]
-        return bool(slot[SEQUENCE] == 2 * frame.number)
+        return 0 if ring is None else number + len(ring.slot_words) - 1 - int(ring.head[HEAD])
 
     def captured(self) -> list[tuple[int, int]]:
         """The number and the capture instant of each frame that is there, oldest first. One that
@@ -152,6 +187,13 @@ class FrameReader:
         """Release the buffer, so that its mapping can be closed."""
         self._ring = None
         self._buffer.release()
+
+    def _is_there(self, number: int) -> bool:
+        ring = self._attach()
+        if ring is None:
+            return False
+        fence()
+        return bool(ring.slot_words[number % len(ring.slot_words)][SEQUENCE] == 2 * number)
 
     def _copy(
         self,
@@ -180,7 +222,7 @@ class FrameReader:
 
     def _attach(self) -> RingMemory | None:
         if self._ring is None:
-            head = words(self._buffer, 0, 8)
+            head = words(self._buffer, 0, HEAD_WORDS)
             if head[MAGIC] == 0:
                 return None
             fence()

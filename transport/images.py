@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import WireError
 from .arrays import Buffer, Index, as_bytes
+from .frame_reference import FrameReference
 from .jpeg_parts import joined, middle_row
 from .limits import DEFAULT, Limits
 from .outbox import OutboxReader, Reference
@@ -26,13 +27,16 @@ Pixels = NDArray[np.uint8]
 
 
 class Image(msgspec.Struct, frozen=True):
-    """One image: in blob number `blob` (raw, jpeg), or in this host's memory (shm)."""
+    """One image: in blob number `blob` (raw, jpeg), or in this host's memory (shm): in an outbox at
+    `reference` or, with `frame`, in the ring of its camera and promised at `reference`, where it
+    comes before it leaves the ring if it is still needed then."""
 
     width: Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_width)]
     height: Annotated[int, msgspec.Meta(ge=1, le=DEFAULT.max_image_height)]
     encoding: Literal["raw", "jpeg", "shm"]
     blob: Index = 0
     reference: Reference | None = None
+    frame: FrameReference | None = None
 
 
 def describe(image: Pixels, blobs: list[Buffer], quality: int = 0) -> Image:
@@ -56,9 +60,10 @@ def describe_all(images: Sequence[Pixels], blobs: list[Buffer], quality: int = 0
     return [Image(w, h, encoding, first + k) for k, (h, w) in enumerate(sizes)]
 
 
-def refer(reference: Reference) -> Image:
-    """Describe an image that was put into an outbox of this host."""
-    return Image(reference.width, reference.height, "shm", reference=reference)
+def refer(reference: Reference, frame: FrameReference | None = None) -> Image:
+    """Describe an image that was put into an outbox of this host or, with `frame`, promised there
+    while it lies in its camera's ring."""
+    return Image(reference.width, reference.height, "shm", reference=reference, frame=frame)
 
 
 def resolve(

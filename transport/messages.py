@@ -19,6 +19,7 @@ from ..errors import WireError
 from . import arrays, images, nesting
 from .arrays import Array, Buffer
 from .bodies import BODIES, KINDS, Body, Error, Reject, Verdict
+from .frame_reference import FrameReference
 from .header import Header, Kind
 from .images import Image, Pixels, describe_all
 from .limits import DEFAULT, Limits
@@ -56,9 +57,9 @@ class Blobs(list[Buffer]):
         return dict(zip(images, described, strict=True))
 
     @staticmethod
-    def reference(reference: Reference) -> Image:
-        """An image in shared memory: adds no blob."""
-        return images.refer(reference)
+    def reference(reference: Reference, frame: FrameReference | None = None) -> Image:
+        """An image in shared memory: adds no blob; see images.refer."""
+        return images.refer(reference, frame)
 
 
 class Message(msgspec.Struct, Generic[AnyBody], frozen=True):

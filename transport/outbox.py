@@ -53,7 +53,11 @@ class Reference(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Outbox:
-    """The writing end: `put()`, or `reserve()`, fill in place, `publish()`."""
+    """The writing end: `put()`, or `reserve()`, fill in place, `publish()`.
+
+    `promise()` gives a reservation's references before it is filled: until `publish`, and for ever
+    if there is another `reserve` before that, readers refuse them as overwritten.
+    """
 
     def __init__(self, buffer: memoryview | mmap | bytearray, slots: int = 4):
         self._data = memoryview(buffer).cast("B")
@@ -90,7 +94,7 @@ class Outbox:
     def reserve(self, shapes: Mapping[Key, tuple[int, int, int]]) -> dict[Key, NDArray[np.uint8]]:
         """Arrays for a request's images, by their names, to be filled in place and published.
 
-        Raises OutboxError if they do not fit. A reservation that was not published is replaced.
+        Raises OutboxError if they do not fit. One that was not published is given up.
         """
         number = self._number + 1
         base = _slot(number, self.slots, self.capacity) + LINE
@@ -110,19 +114,25 @@ class Outbox:
             )
         self._sequences[number % self.slots][0] = 2 * number - 1
         fence()
+        self._number = number  # whether it is published or not: it may have been promised
         self._reserved = references
         return {name: _pixels(self._data, base, r) for name, r in references.items()}
+
+    def promise(self) -> dict[Any, Reference]:
+        """The reference of each reserved image, by its name: readable once it is published."""
+        if self._reserved is None:
+            raise OutboxError("promise without reserve(): there is no image to refer to")
+        return self._reserved
 
     def publish(self) -> dict[Any, Reference]:
         """Make the reserved images readable; return the reference of each, by its name."""
         if self._reserved is None:
             raise OutboxError("publish without reserve(): fill the arrays that it returns first")
         references, self._reserved = self._reserved, None
-        number = self._number + 1
+        number = self._number
         fence()
         self._sequences[number % self.slots][0] = 2 * number
         self._head[_HEAD] = number
-        self._number = number
         return references
 
     def put(self, images: Mapping[str, NDArray[np.uint8]]) -> dict[str, Reference]:

@@ -1,8 +1,9 @@
 """The memory of a camera's frame ring, which one writer and many readers share.
 
 Layout, native-endian 64-bit words: magic, layout version, height, width, channels, slots,
-incarnation of the writer, head; from byte 64 the slots, each a cache line with `sequence, number,
-capture_ns` and then the uint8 pixels padded to whole cache lines.
+incarnation of the writer, head, nonce; from byte 128 the slots, each a cache line with `sequence,
+number, capture_ns` and then the uint8 pixels padded to whole cache lines. The nonce is random and
+identifies this memory: who names a frame names the nonce too.
 
 Frame `n` (the first is 1) lives in slot `n % slots`. Its writer
 
@@ -31,11 +32,13 @@ from .layout import expect
 from .limits import DEFAULT
 
 MAGIC_NUMBER = int.from_bytes(b"hf:frame", "little")
-LAYOUT_VERSION = 1
+LAYOUT_VERSION = 2
 
 # Words of the head, and of a slot.
-MAGIC, LAYOUT, HEIGHT, WIDTH, CHANNELS, SLOTS, INCARNATION, HEAD = range(8)
+MAGIC, LAYOUT, HEIGHT, WIDTH, CHANNELS, SLOTS, INCARNATION, HEAD, NONCE = range(9)
 SEQUENCE, NUMBER, CAPTURE = range(3)
+HEAD_WORDS = 9
+_HEAD_BYTES = 2 * LINE
 
 Shape = tuple[int, int, int]
 
@@ -54,10 +57,10 @@ class RingMemory:
         """Map `slots` slots of `shape` in `buffer`, which is large enough."""
         pixels = shape[0] * shape[1] * shape[2]
         stride = LINE + align(pixels)
-        starts = [LINE + k * stride for k in range(slots)]
+        starts = [_HEAD_BYTES + k * stride for k in range(slots)]
         return cls(
             shape,
-            words(buffer, 0, 8),
+            words(buffer, 0, HEAD_WORDS),
             [words(buffer, start, 3) for start in starts],
             [
                 np.frombuffer(buffer, np.uint8, pixels, start + LINE).reshape(shape)
@@ -73,7 +76,7 @@ def ring_size(shape: Shape, slots: int) -> int:
             f"a ring of {slots} frames of {shape} is impossible: it takes at least 2 slots and "
             "a shape of positive (height, width, channels)"
         )
-    return LINE + slots * (LINE + align(shape[0] * shape[1] * shape[2]))
+    return _HEAD_BYTES + slots * (LINE + align(shape[0] * shape[1] * shape[2]))
 
 
 def geometry(head: memoryview, size: int) -> tuple[Shape, int]:

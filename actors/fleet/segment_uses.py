@@ -23,17 +23,20 @@ from .service_entry import ServiceEntry
 from .specs import policy_spec
 
 _PAUSE_BYTES = 16
+KEPT_S = 0.04
+"""Twice as long as a network actor leaves frames in their rings (`ring_use.COPY_AFTER_NS`)."""
 
 _IMAGE_ALIGNMENT = 64
 
 
 def frames(fleet: FleetFile, robot: RobotEntry, name: str, writable: bool = False) -> SegmentUse:
-    """The newest frames of a camera, and as many as its policy looks back."""
+    """The newest frames of a camera, and as many as its policy looks back. Each is
+    there for `KEPT_S` after the next has come, because replicas read it in place."""
     camera = robot.cameras[name]
     history_s = history_steps(fleet, robot) / robot.fps
     # A camera may be a little faster than it is configured, and a frame is older than its use.
     earlier = ceil(1.1 * (history_s + robot.images.max_frame_age_s) * camera.fps)
-    slots = 4 + (earlier if history_s else 0)
+    slots = max(4, 2 + ceil(1.1 * KEPT_S * camera.fps)) + (earlier if history_s else 0)
     size = FrameRing.size_for((camera.height, camera.width, 3), slots)
     return SegmentUse(f"{robot.name}/{name}", size, writable)
 
@@ -113,6 +116,22 @@ def outbox_takes(fleet: FleetFile, robot: RobotEntry, service: str) -> bool:
         return _request_bytes(fleet, robot, service) <= _request_bytes(fleet, robot, robot.service)
     except PolicyError:  # a policy that cannot be described here
         return False
+
+
+def rings_read(fleet: FleetFile, robot: RobotEntry, service: str) -> dict[str, SegmentUse]:
+    """The rings, by the cameras' names on the wire, from which replicas of `service` read frames of
+    this robot: all, or none if an image travels in another size than it is captured in."""
+    sizes = {
+        camera.name: (camera.width, camera.height)
+        for camera in policy_spec(fleet, fleet.services[service]).cameras
+    }
+    wire = {robot.rename.get(name, name): name for name in robot.cameras}
+    seen = {name: robot.cameras[wire[name]] for name in sizes if name in wire}
+    if robot.images.resize == "edge" and any(
+        (camera.width, camera.height) != sizes[name] for name, camera in seen.items()
+    ):
+        return {}
+    return {name: frames(fleet, robot, wire[name]) for name in seen}
 
 
 def _request_bytes(fleet: FleetFile, robot: RobotEntry, service: str) -> int:

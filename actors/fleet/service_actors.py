@@ -43,10 +43,19 @@ def replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:
     outboxes = {
         robot.name: segment_uses.outbox(context.fleet, robot, writable=False) for robot in near
     }
+    rings = {
+        robot.name: found
+        for robot in near
+        if (found := segment_uses.rings_read(context.fleet, robot, name))
+    }
     config = replace(
         _served(context, name, place.host, place.device, k),
         evidence=context.evidence,
         outboxes={robot: outbox.name for robot, outbox in outboxes.items()},
+        rings={
+            robot: {camera: ring.name for camera, ring in uses.items()}
+            for robot, uses in rings.items()
+        },
         audit_bytes=service.audit_bytes,
         capture_bytes=service.capture_bytes,
         keys=context.keys.files(f"{name}/{k}"),
@@ -55,10 +64,10 @@ def replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:
         "inference",
         f"{name}/{k}",
         config,
-        list(outboxes.values()),
+        [*outboxes.values(), *(use for uses in rings.values() for use in uses.values())],
         after=["broker"],
         python=place.python,
-        reconfigurable=("outboxes",),
+        reconfigurable=("outboxes", "rings"),
     )
 
 

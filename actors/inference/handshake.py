@@ -20,9 +20,9 @@ from ...transport.header import Header, Kind
 from ...transport.host import boot_id
 from ...transport.limits import DEFAULT
 from ...transport.messages import Message, decode, encode
-from ...transport.outbox import OutboxReader
 from ...transport.session_id import new_session_id
 from .replica_metrics import Meters
+from .robot_memory import RobotMemory
 from .served_session import ServedSession
 from .service_terms import Occupancy, Terms
 from .session_checks import RETRY_AFTER_S, Admitted, admit
@@ -51,7 +51,7 @@ class Handshake:
         replica: str,
         terms: Terms,
         checkpoint_hash: str,
-        outboxes: Mapping[str, OutboxReader],
+        memories: Mapping[str, RobotMemory],
         meters: Meters,
         occupancy: Callable[[int], Occupancy],
         host: str = "",
@@ -62,7 +62,7 @@ class Handshake:
         self.direct = ""
         """Where this replica takes the requests of robots of its host straight."""
         self._replica, self._terms, self._checkpoint_hash = replica, terms, checkpoint_hash
-        self.outboxes = outboxes
+        self.memories = memories
         self._meters, self._occupancy, self._host = meters, occupancy, host
 
     def open(self, robot: str, header: Header, frames: list[Buffer], broker: int = 0) -> Answer:
@@ -133,7 +133,8 @@ class Handshake:
     ) -> Accept:
         """The terms of `session`; those of an inquiry belong to none."""
         spec = self._terms.spec
-        shm = session is not None and session.outbox is not None
+        memory = session.memory if session is not None else None
+        shm = memory is not None
         near = session is not None and (shm or self._is_near(asked))
         return Accept(
             session=str(session.id) if session is not None else "",
@@ -158,6 +159,7 @@ class Handshake:
             observation_steps=spec.observation_steps,
             observation_stride_steps=spec.observation_stride_steps,
             direct=self.direct if near else "",
+            rings=tuple(memory.rings) if memory is not None else (),
         )
 
     def _is_near(self, asked: Open) -> bool:
@@ -169,13 +171,13 @@ class Handshake:
         self._meters.counts[f"rejected:{refusal.reason}"] += 1
         return encode(header._replace(kind=Kind.REJECT), refusal)
 
-    def _offered(self, robot: str, asked: Open) -> OutboxReader | None:
+    def _offered(self, robot: str, asked: Open) -> RobotMemory | None:
         """The shared memory that the robot offered, if it is the one mapped here under its name."""
-        outbox = self.outboxes.get(robot)
-        if outbox is None or asked.boot_id != boot_id() or not asked.outbox_nonce:
+        memory = self.memories.get(robot)
+        if memory is None or asked.boot_id != boot_id() or not asked.outbox_nonce:
             return None
         try:
-            return outbox if outbox.nonce == asked.outbox_nonce else None
+            return memory if memory.outbox.nonce == asked.outbox_nonce else None
         except OutboxError:
             self._meters.counts["outbox-unreadable"] += 1
             return None  # the robot sends its pixels instead

@@ -1,50 +1,69 @@
 """The images of a request: pixels at the policy's resolution.
 
-Images in shared memory are read in place (copied only if they are kept) and checked against the
-outbox's sequence number after their use: `newest_images` checks those that it copies or resizes,
-`overwritten` the others. A robot that overwrites them makes its own request fail and no other.
+Images in shared memory are read in place, in the ring of their camera or in the robot's outbox, and
+checked against its sequence number after their use: those that are copied or resized here at once,
+the others by `Views.overwritten`. One that its camera has written over is looked for in the outbox.
+A robot whose images are gone makes its own request fail and no other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...errors import OutboxError, WireError
+from ...errors import WireError
 from ...policy.base import CameraFeature, PolicySpec
 from ...transport.bodies import Request
 from ...transport.images import Image, resize
 from ...transport.messages import Message
-from ...transport.outbox import OutboxReader
 from ...transport.parallel import in_two_threads
+from .robot_memory import RobotMemory, SharedImage
 
 
-def overwritten(
-    message: Message[Request], cameras: Iterable[str], outbox: OutboxReader | None
-) -> WireError | None:
-    """The error for an image of these cameras in shared memory that is no longer the request's;
-    None if all still are."""
-    checked = 0
-    for name in cameras:
-        image = message.body.images[name]
-        # The images of one request lie in one slot of the outbox, which has one sequence number.
-        number = image.reference.number if image.reference is not None else 0
-        if image.encoding == "shm" and number != checked and not _still_valid(image, outbox):
-            return _overwritten(name)
-        checked = number
-    return None
+class Views:
+    """The images of one request that a policy uses where they lie. `rings`: those in a camera's
+    ring too; else they are copied, because the policy takes longer than they last."""
+
+    def __init__(self, rings: bool) -> None:
+        self._rings = rings
+        self._views: list[tuple[str, Callable[[], bool]]] = []
+
+    def take(self, camera: str, image: SharedImage) -> bool:
+        """Whether the image is used where it lies."""
+        if image.in_ring and not self._rings:
+            return False
+        self._views.append((camera, image.still_valid))
+        return True
+
+    def overwritten(self) -> WireError | None:
+        """The error for an image that is no longer the request's; None if all still are."""
+        for camera, still_valid in self._views:
+            if not still_valid():
+                return _overwritten(camera)
+        return None
 
 
 def newest_images(
-    message: Message[Request], spec: PolicySpec, outbox: OutboxReader | None, keep: bool
+    message: Message[Request],
+    spec: PolicySpec,
+    memory: RobotMemory | None,
+    views: Views | None = None,
 ) -> dict[str, NDArray[np.uint8]]:
     """By camera uint8 [h, w, 3] at the policy's resolution; JPEGs are decoded, and images resized,
-    by two threads. With `keep` none of them is a view of shared memory. Raises WireError."""
+    by two threads. Views of shared memory are noted in `views`; without, there are none. Raises
+    WireError."""
 
     def one(camera: CameraFeature) -> NDArray[np.uint8]:
-        return _image(message, camera, outbox, keep)
+        described = message.body.images.get(camera.name)
+        if described is None:
+            has = ", ".join(sorted(message.body.images)) or "none"
+            raise WireError(
+                "image-missing",
+                f"the request has no image '{camera.name}', only: {has}; send every camera",
+            )
+        return _image(message, camera, described, memory, views)
 
     images = message.body.images
     laborious = any(
@@ -56,39 +75,8 @@ def newest_images(
     return {camera.name: image for camera, image in zip(spec.cameras, pixels, strict=True)}
 
 
-def _image(
-    message: Message[Request], camera: CameraFeature, outbox: OutboxReader | None, keep: bool
-) -> NDArray[np.uint8]:
-    name = camera.name
-    described = message.body.images.get(name)
-    if described is None:
-        has = ", ".join(sorted(message.body.images)) or "none"
-        raise WireError(
-            "image-missing", f"the request has no image '{name}', only: {has}; send every camera"
-        )
-    image = _pixels(message, camera, described, outbox)
-    resized = (described.width, described.height) != (camera.width, camera.height)
-    if described.encoding == "shm" and (keep or resized):
-        if not resized:
-            image = image.copy()
-        if not _still_valid(described, outbox):
-            raise _overwritten(name)
-    return image
-
-
-def _pixels(
-    message: Message[Request], camera: CameraFeature, image: Image, outbox: OutboxReader | None
-) -> NDArray[np.uint8]:
-    """The image, at the policy's resolution; in shared memory, if it needs no resize."""
-    try:
-        pixels = message.image(image, {} if outbox is None else {outbox.nonce: outbox})
-    except OutboxError as error:
-        raise WireError("shm-outbox", str(error)) from error
-    return resize(pixels, camera.width, camera.height)
-
-
 def earlier_images(
-    message: Message[Request], spec: PolicySpec, outbox: OutboxReader | None
+    message: Message[Request], spec: PolicySpec, memory: RobotMemory | None
 ) -> dict[str, NDArray[np.uint8]]:
     """By camera the images [k, h, w, 3] of a policy that sees k observations, copied. Raises
     WireError."""
@@ -109,21 +97,41 @@ def earlier_images(
                 f"last {steps}",
             )
         # The first image of an episode may stand for several: it is decoded once.
-        each = {image: _pixels(message, camera, image, outbox) for image in set(described)}
+        views = Views(rings=False)
+        each = {image: _image(message, camera, image, memory, views) for image in set(described)}
         frames[camera.name] = np.stack([each[image] for image in described])
-        for image in each:
-            if image.encoding == "shm" and not _still_valid(image, outbox):
-                raise _overwritten(camera.name)
+        if gone := views.overwritten():
+            raise gone
     return frames
 
 
-def _still_valid(image: Image, outbox: OutboxReader | None) -> bool:
-    return outbox is not None and image.reference is not None and outbox.valid(image.reference)
+def _image(
+    message: Message[Request],
+    camera: CameraFeature,
+    image: Image,
+    memory: RobotMemory | None,
+    views: Views | None = None,
+) -> NDArray[np.uint8]:
+    """The image at the policy's resolution; a copy, unless `views` takes it or it is raw."""
+    if image.encoding != "shm":
+        return resize(message.image(image), camera.width, camera.height)
+    if memory is None:
+        raise WireError("shm-nonce", "a reference to an outbox that is not mapped here")
+    for shared in memory.images(camera.name, image):
+        pixels = resize(shared.pixels, camera.width, camera.height)
+        if pixels is shared.pixels:
+            if views is not None and views.take(camera.name, shared):
+                return pixels
+            pixels = pixels.copy()
+        if shared.still_valid():
+            return pixels
+    raise _overwritten(camera.name)
 
 
 def _overwritten(camera: str) -> WireError:
     return WireError(
         "shm-overwritten",
-        f"image '{camera}' was overwritten while it was read: the robot has sent several "
-        "requests since; it must keep one in flight",
+        f"image '{camera}' was overwritten before it was read: the robot has sent several "
+        "requests since, and must keep one in flight; or its network actor was not given the "
+        "processor for long",
     )

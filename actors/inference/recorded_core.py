@@ -7,13 +7,13 @@ import logging
 from collections.abc import Mapping
 from pathlib import Path
 
-from ...transport.outbox import OutboxReader
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from .capture import Capture
 from .history import Histories
 from .policy_runner import PolicyRunner
 from .replica_metrics import Meters
+from .robot_memory import RobotMemory
 from .self_description import origin
 from .service import ReplicaCore
 
@@ -23,7 +23,7 @@ def recorded_core(
     config: InferenceConfig,
     rundir: Path,
     runner: PolicyRunner,
-    outboxes: Mapping[str, OutboxReader],
+    memories: Mapping[str, RobotMemory],
     meters: Meters,
     histories: Histories,
     log: logging.Logger,
@@ -35,7 +35,7 @@ def recorded_core(
         name,
         config,
         runner,
-        outboxes,
+        memories,
         meters,
         Audit(evidence / "audit" / f"{place}.jsonl", config.audit_bytes),
         Capture(evidence / "capture" / place, config.capture_bytes, origin(config, runner)),

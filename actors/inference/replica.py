@@ -18,6 +18,7 @@ from ...errors import PolicyError, RefusedError, WireError
 from ...policy.base import ChunkPolicy, Observation
 from ...transport import sockets
 from ...transport.arrays import Buffer
+from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.messages import decode
 from ...transport.outbox import OutboxReader
@@ -35,6 +36,7 @@ from .policy_loading import configured_policy, largest_batch, warmed_up
 from .policy_runner import PolicyRunner
 from .recorded_core import recorded_core
 from .replica_metrics import Meters
+from .robot_memory import RobotMemory
 from .self_description import registration
 
 MESSAGES_PER_TURN = 256
@@ -99,7 +101,7 @@ class InferenceActor(Actor):
             config,
             self.rundir,
             self._runner,
-            self._mapped_outboxes(),
+            self._shared_memories(),
             self._meters,
             histories,
             self.log,
@@ -164,7 +166,7 @@ class InferenceActor(Actor):
                 self.link.acknowledge(command.id, error=self.refusal(command))
         if self.reconfigured():
             self._configuration = _hash_of(self.config)
-            self._core.map_outboxes(self._mapped_outboxes())
+            self._core.share(self._shared_memories())
         if self.stopping and not self.link.orphaned:
             self._drain(now_ns, "asked to stop", stop=True)
 
@@ -305,9 +307,14 @@ class InferenceActor(Actor):
         """An observation to vary for the warm-up, where the policy accepts no synthetic one."""
         return None
 
-    def _mapped_outboxes(self) -> dict[str, OutboxReader]:
-        outboxes: dict[str, str] = self.config.outboxes
-        return {robot: OutboxReader(self.segment(name)) for robot, name in outboxes.items()}
+    def _shared_memories(self) -> dict[str, RobotMemory]:
+        config = self.config
+        mapped: dict[str, RobotMemory] = {}
+        for robot, outbox in config.outboxes.items():
+            rings = config.rings.get(robot, {})
+            readers = {camera: FrameReader(self.segment(name)) for camera, name in rings.items()}
+            mapped[robot] = RobotMemory(OutboxReader(self.segment(outbox)), readers)
+        return mapped
 
 
 def _hash_of(config: InferenceConfig) -> str:

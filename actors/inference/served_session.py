@@ -21,9 +21,9 @@ from ...transport.bodies import Error, Reply, Request
 from ...transport.header import VERSION, Header, Kind
 from ...transport.limits import DEFAULT
 from ...transport.messages import Blobs, Message, encode
-from ...transport.outbox import OutboxReader
 from ..runtime.user_code import blame, place
-from .observed_images import earlier_images, newest_images
+from .observed_images import Views, earlier_images, newest_images
+from .robot_memory import RobotMemory
 
 _CONTINUES = ("execution_horizon", "guidance_schedule", "guidance_clip")
 """How a chunk continues its prefix, equally named in a request and in an observation."""
@@ -73,7 +73,7 @@ class ServedSession:
     """One epoch of one robot. `id` joins the records of its requests with the robot's own, together
     with `seq`.
 
-    `outbox` is this host's memory that its images lie in, None for a robot that sends pixels.
+    `memory` is this host's that its images lie in, None for a robot that sends pixels.
     `superseded` counts requests that a newer one replaced since the last reply. `away_s` is the
     time that a request and its chunk spend outside of this replica, from the robot's delay.
     `broker` is the number of the broker that it comes by, `move` how often that had changed.
@@ -83,7 +83,7 @@ class ServedSession:
     epoch: int
     id: int
     tags: dict[str, str] = field(default_factory=dict)
-    outbox: OutboxReader | None = None
+    memory: RobotMemory | None = None
     episode: int = 0
     superseded: int = 0
     away_s: float = 0.0
@@ -166,13 +166,13 @@ def observe(
     robot: str,
     spec: PolicySpec,
     tasks: TaskRule,
-    outbox: OutboxReader | None,
-    keep: bool = True,
+    memory: RobotMemory | None,
+    views: Views | None = None,
 ) -> Observation:
     """The observation of a request. Raises WireError that names the field that does not fit.
 
-    Without `keep`, images in shared memory that need no resize are views of it, which the robot may
-    overwrite: call `observed_images.overwritten` after their use.
+    Images in shared memory that need no resize may be views of it, which are noted in `views`: ask
+    it after their use whether they were `overwritten`. Without `views` they are copied.
     """
     request, header = message.body, message.header
     prefix = prefix_robot = None
@@ -191,11 +191,11 @@ def observe(
                 )
     states, frames = None, {}
     if spec.observation_steps > 1:
-        frames = earlier_images(message, spec, outbox)
+        frames = earlier_images(message, spec, memory)
         states = _floats(message, "state_history", (spec.observation_steps, len(spec.state_names)))
     return Observation(
         state=_floats(message, "state", (len(spec.state_names),)),
-        images=newest_images(message, spec, outbox, keep),
+        images=newest_images(message, spec, memory, views),
         task=tasks.choose(request.task),
         seed=request.seed or noise_seed(robot, header.epoch, header.episode, header.seq),
         prefix=prefix,

@@ -18,7 +18,6 @@ from ...transport.arrays import Buffer
 from ...transport.bodies import Demand, Request
 from ...transport.header import Header
 from ...transport.messages import Message
-from ...transport.outbox import OutboxReader
 from ..runtime.audit import Audit
 from ..runtime.configs import InferenceConfig
 from .batch_execution import BatchExecution
@@ -36,6 +35,7 @@ from .history import Histories
 from .policy_runner import PolicyRunner
 from .replica_metrics import Ledger, Meters
 from .request_intake import RequestIntake, ns
+from .robot_memory import RobotMemory
 from .schedule import Schedule
 from .served_session import BY_BROKER, ServedSession, TaskRule
 from .service_terms import Occupancy, Terms
@@ -44,7 +44,7 @@ from .service_terms import Occupancy, Terms
 class ReplicaCore:
     """The sessions and requests of one replica around its policy.
 
-    `outboxes` are the shared memories of this host's robots, by robot. It closes them, the audit
+    `memories` are those that it shares with this host's robots, by robot. It closes them, the audit
     and the capture.
     """
 
@@ -53,7 +53,7 @@ class ReplicaCore:
         replica: str,
         config: InferenceConfig,
         runner: PolicyRunner,
-        outboxes: Mapping[str, OutboxReader],
+        memories: Mapping[str, RobotMemory],
         meters: Meters,
         audit: Audit,
         capture: Capture,
@@ -63,7 +63,7 @@ class ReplicaCore:
         shared = runner.mode == "shared"
         histories = histories or Histories()
         self.limit = config.max_sessions if shared else 1
-        self._config, self._runner, self._outboxes = config, runner, outboxes
+        self._config, self._runner, self._memories = config, runner, memories
         self._meters, self._audit, self._capture = meters, audit, capture
         self._histories = histories
         ledger = Ledger(meters, audit)
@@ -81,7 +81,7 @@ class ReplicaCore:
             replica,
             terms,
             runner.policy.checkpoint_hash,
-            outboxes,
+            memories,
             meters,
             self._occupancy,
             config.host or socket.gethostname(),
@@ -140,10 +140,10 @@ class ReplicaCore:
         message. Each is returned once."""
         return self._intake.displaced()
 
-    def map_outboxes(self, outboxes: Mapping[str, OutboxReader]) -> None:
+    def share(self, memories: Mapping[str, RobotMemory]) -> None:
         """Robots of this host came or went: these are the shared memories of those that are there
         now. The sessions under way keep theirs."""
-        self._outboxes = self.handshake.outboxes = outboxes
+        self._memories = self.handshake.memories = memories
 
     def end_sessions_by(self, broker: int) -> None:
         """End every session that came by `broker`: that is gone, or has moved them."""
@@ -236,8 +236,8 @@ class ReplicaCore:
         self._audit.keep(now_ns)
 
     def close(self) -> None:
-        """Close the audit, the capture and the outboxes."""
+        """Close the audit, the capture and the shared memories."""
         self._audit.close()
         self._capture.close()
-        for outbox in self._outboxes.values():
-            outbox.close()
+        for memory in self._memories.values():
+            memory.close()

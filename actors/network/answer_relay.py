@@ -108,6 +108,7 @@ class AnswerRelay:
         self._control.send(frames)  # before the audit: control waits for it
         self._session.answered(arrived_ns)
         self._audit.answered(header, self._session.terms, arrived_ns)
+        self._images.answered(header, frames, arrived_ns)
         return True
 
     def _moved(self, consumed: Consumed) -> None:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 
 from ...errors import FrameError, StaleFrameError
+from ...transport.frame_reference import FrameReference
 from ...transport.frames import Frame, FrameReader
 from ...transport.images import Pixels, resize
 from ...transport.parallel import in_two_threads
@@ -30,6 +31,8 @@ Allocate = Callable[[Mapping[FrameKey, tuple[int, int, int]]], dict[FrameKey, Pi
 Place = Literal["kept", "message", "ring"]
 """Where the pixels lie that are taken: in arrays that are kept for the next call, each in the
 memory of a message of its own, or still in the camera's ring, until `overwritten`."""
+_SPARE_FRAMES = 2
+"""A frame is to stay in its ring for as many frames of its camera."""
 _EARLY_MS = 100.0
 """How much newer than the request a frame may be: it was captured meanwhile."""
 
@@ -66,7 +69,8 @@ class CameraFrames:
         self._sizes = sizes
         self._max_age_ms = max_age_s * 1e3
         self._kept: dict[FrameKey, Pixels] = {}
-        self._views: list[tuple[FrameReader, Frame]] = []
+        self._views: dict[FrameKey, tuple[FrameReader, Frame]] = {}
+        self._targets: Mapping[FrameKey, Pixels] = {}
         self.age_ms: dict[str, float] = {}
         self.oldest_ns = 0
         """When the oldest of the last newest frames was captured; 0 if there was none."""
@@ -98,7 +102,8 @@ class CameraFrames:
         the first since `since_ns`. Raises StaleFrameError.
 
         Frames that need no scaling are left in `place`, others are kept. Kept arrays are those of
-        `allocate`, by default ones that the next call overwrites.
+        `allocate`, by default ones that the next call overwrites. `allocate` is asked for those of
+        all frames, so that `copy` can keep what was left in a ring.
         """
         self._faults.clear()
         self._views.clear()
@@ -111,9 +116,12 @@ class CameraFrames:
         keys = {(n, number) for n, numbers in chosen.items() for number in numbers if number}
         kept = {(n, 0): shape for n, shape in shapes.items()}
         kept |= {key: shapes[key[0]] for key in keys}
-        if place != "kept":
-            kept = {k: shape for k, shape in kept.items() if shape != self._readers[k[0]].shape}
-        targets = (allocate or self._reuse)(kept)
+        scaled_only = {k: s for k, s in kept.items() if s != self._readers[k[0]].shape}
+        if allocate is None:
+            self._targets = targets = self._reuse(kept if place == "kept" else scaled_only)
+        else:
+            self._targets = targets = allocate(kept)
+            targets = targets if place == "kept" else {k: targets[k] for k in scaled_only}
         # To resize 640x480 to 224x224 takes 1.3 ms, to wake another thread 10 us.
         scaled = any(shape != self._readers[n].shape for n, shape in shapes.items())
 
@@ -121,10 +129,10 @@ class CameraFrames:
             if name not in shapes:
                 return None
             target = targets.get((name, 0))
-            return self._read(name, last.get(name, 0), target, shapes[name], place)
+            return self._read((name, 0), last.get(name, 0), target, shapes[name], place)
 
         def numbered(key: FrameKey) -> Frame | None:
-            return self._read(*key, targets.get(key), shapes[key[0]], place)
+            return self._read(key, key[1], targets.get(key), shapes[key[0]], place)
 
         found = in_two_threads(newest, ours) if scaled else [newest(name) for name in ours]
         frames = dict(zip(ours, found, strict=True))
@@ -140,11 +148,32 @@ class CameraFrames:
         earlier = {n: tuple((n, number) for number in numbers) for n, numbers in chosen.items()}
         return RequestFrames(pixels, earlier)
 
+    def unscaled(self, wanted: Mapping[str, tuple[int, int] | None]) -> bool:
+        """Whether all images that travel have the size in which they are captured."""
+        return all(wanted.get(name) in (None, size) for name, size in self._sizes.items())
+
     @property
     def overwritten(self) -> bool:
         """Whether a camera has written over a frame that was left in its ring: what was read of it
         is not to be used."""
-        return not all(reader.valid(frame) for reader, frame in self._views)
+        return not all(reader.valid(frame) for reader, frame in self._views.values())
+
+    @property
+    def passing(self) -> bool:
+        """Whether a camera writes over a frame that was left in its ring soon."""
+        each = self._views.values()
+        return any(reader.spare(frame.number) < _SPARE_FRAMES for reader, frame in each)
+
+    def references(self) -> dict[FrameKey, FrameReference]:
+        """The frames that were left in their rings."""
+        return {key: reader.reference(frame) for key, (reader, frame) in self._views.items()}
+
+    def copy(self) -> bool:
+        """Copy the frames that were left in their rings into the arrays that were allocated for
+        them; False if a camera has written over one."""
+        for key, (_, frame) in self._views.items():
+            np.copyto(self._targets[key], frame.image)
+        return not self.overwritten
 
     def _check(self, frames: Mapping[str, Frame | None], now_ns: int, since_ns: int) -> None:
         """Raise StaleFrameError unless each camera has a frame that may be used."""
@@ -242,18 +271,19 @@ class CameraFrames:
 
     def _read(
         self,
-        camera: str,
+        key: FrameKey,
         number: int,
         target: Pixels | None,
         shape: tuple[int, int, int],
         place: Place,
     ) -> Frame | None:
         """Frame `number`, or the newest for 0: in `target`, without one in `place`."""
-        reader = self._readers[camera]
+        reader = self._readers[key[0]]
         read = partial(reader.read, number) if number else reader.latest
         if target is None and place == "ring":
             frame = reader.view(number)
-            self._views += [(reader, frame)] if frame is not None else []
+            if frame is not None:
+                self._views[key] = reader, frame
             return frame
         if target is None:
             return read(transform=packed)

@@ -119,7 +119,7 @@ class NetworkActor(Actor):
         self._control_beat_ns = self._report_ns = tick_ns
         while not self.stopping:
             tick_ms = _WAITING_MS if self._impatient else _TICK_MS
-            ready = poll.wait(tick_ms)
+            ready = poll.wait(self._images.wait_ms(tick_ms))
             now_ns = time.monotonic_ns()
             for peer in self._control.ready(ready):
                 self._receive(partial(self._control.receive, peer), self._from_control)
@@ -132,6 +132,7 @@ class NetworkActor(Actor):
                     self._receive(
                         partial(sockets.receive, connection.socket), partial(self._from_broker, k)
                     )
+            self._images.copy_overdue(now_ns)
             connected = self._brokers.connected(ready)
             if self.link.fileno() in ready:
                 self.refuse_commands()
@@ -319,6 +320,7 @@ class NetworkActor(Actor):
             "uplink": self._uplink_figures(time.monotonic_ns()),
             "uplink_limit": self._uplink.limited,
             "frame_age_ms": self._images.frames.age_ms,
+            "shared_frames": dict(self._images.use.counts),
             "damaged": dict(self._images.frames.damaged),
             "dropped": dict(self._dropped),
         }

@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from functools import partial
 from mmap import mmap
 
 import msgspec
 
-from ...transport.bodies import Accept, Reply, Request
+from ...errors import StaleFrameError
+from ...transport.arrays import Buffer
+from ...transport.bodies import Accept, Error, Reply, Request
 from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.images import Image
 from ...transport.layout import own
-from ...transport.messages import Blobs
+from ...transport.messages import Blobs, decode
 from ...transport.outbox import Outbox
 from ..runtime.configs import NetworkConfig
 from .camera_frames import Allocate, CameraFrames, FrameKey, Place, RequestFrames
+from .ring_use import RingUse
 
 
 class RequestImages:
     """Adds the newest frame of every camera to a request, and those of its earlier observations: as
-    references into the outbox once the replica accepted shared memory, else as JPEG or raw.
+    references into shared memory once the replica accepted it, else as JPEG or raw.
 
+    In shared memory they are copied into the outbox, unless the replica reads the cameras' rings
+    and the frames travel as they were captured: then they stay there, and `copy_overdue` copies
+    them later if it comes to that (`RingUse`).
     `ages_s`: how old each camera's image was in the last request.
     """
 
@@ -32,6 +39,7 @@ class RequestImages:
         readers = {n: FrameReader(segment(c.segment)) for n, c in config.cameras.items()}
         sizes = {n: (c.width, c.height) for n, c in config.cameras.items()}
         self.frames = CameraFrames(readers, config.max_frame_age_s, sizes)
+        self.use = RingUse()
         self.outbox = own(segment(config.outbox), Outbox) if config.outbox else None
         self._episode: int | None = None
         self._began_ns = 0
@@ -68,12 +76,47 @@ class RequestImages:
             since_ns = max(since_ns, header.token - round(body.episode_age_s * 1e9))
         wanted = self._wanted(terms)
         self._asked, self._shared = header, None
+        self.use.forget()
         if outbox is None:
             self._read = partial(self._taken_at, wanted, since_ns, instants_ns)
             self._read(now_ns, "ring" if self._config.jpeg_quality else "message")
             return
-        self._taken_at(wanted, since_ns, instants_ns, now_ns, "kept", outbox.reserve)
-        self._shared = {key: Blobs.reference(r) for key, r in outbox.publish().items()}
+        in_rings = self._in_rings(terms, wanted) and self.use.allowed(now_ns)
+        place: Place = "ring" if in_rings else "kept"
+        self._taken_at(wanted, since_ns, instants_ns, now_ns, place, outbox.reserve)
+        if in_rings and self.frames.passing:
+            in_rings = False
+            if not self.frames.copy():
+                raise StaleFrameError("a camera's frame was overwritten while it was copied")
+        frames = self.frames.references() if in_rings else {}
+        references = outbox.promise() if in_rings else outbox.publish()
+        self._shared = {key: Blobs.reference(r, frames.get(key)) for key, r in references.items()}
+        self.use.asked(in_rings, now_ns)
+
+    def wait_ms(self, at_most_ms: int) -> int:
+        """In how much time `copy_overdue` is to be called, rounded up."""
+        if self.use.copy_due_ns is None:
+            return at_most_ms
+        ahead_ns = self.use.copy_due_ns - time.monotonic_ns()
+        return min(at_most_ms, max(0, -(-ahead_ns // 1_000_000)))
+
+    def copy_overdue(self, now_ns: int) -> None:
+        """Copy the frames of the last request into the outbox if its answer does not come soon."""
+        due_ns = self.use.copy_due_ns
+        if self.outbox is None or due_ns is None or now_ns < due_ns:
+            return
+        still_there = self.frames.copy()
+        if still_there:
+            self.outbox.publish()
+        self.use.copied(still_there)
+
+    def answered(self, header: Header, frames: list[Buffer], now_ns: int) -> None:
+        """The last request was answered by these frames of a message. Raises WireError."""
+        found = True
+        if header.kind is Kind.ERROR:
+            error: Error = decode(frames, header=header).body
+            found = not error.reason.startswith("shm-")
+        self.use.answered(found, now_ns)
 
     def _taken_at(
         self,
@@ -120,6 +163,11 @@ class RequestImages:
         else:
             age_s = max(0.0, (asked.token - self.oldest_ns) / 1e9)
         return msgspec.structs.replace(body, oldest_input_age_s=age_s)
+
+    def _in_rings(self, terms: Accept | None, wanted: dict[str, tuple[int, int] | None]) -> bool:
+        """Whether the replica reads all the frames that travel in their rings."""
+        ours = wanted.keys() & self._config.cameras.keys()
+        return terms is not None and ours <= set(terms.rings) and self.frames.unscaled(wanted)
 
     def _wanted(self, terms: Accept | None) -> dict[str, tuple[int, int] | None]:
         """The cameras whose images travel, and at what size: the policy's, or as captured."""

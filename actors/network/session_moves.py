@@ -217,5 +217,13 @@ class SessionMoves:
 def _contract(terms: Accept) -> Accept:
     """What must not change while a session goes on."""
     return replace(
-        terms, session="", replica="", warnings=(), shm=False, limits={}, version=0, direct=""
+        terms,
+        session="",
+        replica="",
+        warnings=(),
+        shm=False,
+        rings=(),
+        limits={},
+        version=0,
+        direct="",
     )

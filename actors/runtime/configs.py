@@ -67,7 +67,8 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     `policy` is the kind (`flow`, `constant`, ...) or the user's own `module:Class`, `checkpoint` a
     directory or the name of a shipped checkpoint. `outboxes` maps a robot of this host to the
-    segment in which its frames arrive.
+    segment in which its frames arrive, `rings` one that has such a segment to those of its cameras'
+    rings from which the replica may read frames, by their names on the wire.
     """
 
     service: str
@@ -93,6 +94,7 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     strict_fps: bool = False
     heartbeat_s: float = 0.5
     outboxes: dict[str, str] = {}
+    rings: dict[str, dict[str, str]] = {}
     request_timeout_s: float = 5.0
     """How long robots wait for a reply: older requests are dropped."""
     buffer_time_s: float = 0.5
@@ -132,8 +134,8 @@ class NetworkConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     `brokers`, of which it uses the first that answers.
 
     `resize` says where images get the policy's resolution: in the network actor (`edge`), or at the
-    replica (`server`). `jpeg_quality` 0 sends raw pixels. On the host of the replica neither
-    matters: frames travel by `outbox`.
+    replica (`server`). `jpeg_quality` 0 sends raw pixels; it has no effect on the host of the
+    replica, where frames travel by `outbox` or stay in their rings.
     """
 
     robot: str

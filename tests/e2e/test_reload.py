@@ -14,7 +14,7 @@ ROBOT = """
   - name: {name}
     service: pick
     options: {{seed: {seed}}}
-    cameras: {{overhead: {{width: 64, height: 48}}, wrist: {{width: 64, height: 48}}}}
+    cameras: {{overhead: {{width: 128, height: 96}}, wrist: {{width: 128, height: 96}}}}
 """
 FLEET = """
 name: growing
@@ -26,7 +26,7 @@ services:
 def test_a_robot_and_a_service_are_added_while_all_others_run_on(
     start_fleet: StartFleet, tmp_path: Path
 ) -> None:
-    """The new robot's images reach the replica that runs by shared memory, as the first one's."""
+    """The new robot's images are read in its cameras' rings by the replica that runs, too."""
     path = tmp_path / "growing.yaml"
     path.write_text(FLEET + "robots:" + ROBOT.format(name="r1", seed=1))
     fleet = start_fleet(fleet=path)
@@ -47,7 +47,9 @@ def test_a_robot_and_a_service_are_added_while_all_others_run_on(
     assert "~" not in done.stdout
 
     def by_memory(status: dict[str, Any], robot: str) -> bool:
-        return bool((row(status["actors"], f"{robot}/network")["report"] or {}).get("shm"))
+        report = row(status["actors"], f"{robot}/network")["report"] or {}
+        shared = report.get("shared_frames", {})
+        return bool(report.get("shm") and shared.get("in_rings", 0) > 3 and not shared.get("gone"))
 
     fleet.wait_for(
         lambda s: (

@@ -81,6 +81,37 @@ def test_a_reference_is_refused_once_its_slot_is_written_again() -> None:
     assert refused.value.reason == "shm-overwritten"
 
 
+@given(st.lists(st.sampled_from(["promise", "publish", "put", "restart"]), max_size=30))
+def test_a_promise_is_refused_until_it_is_published_and_never_another_image(
+    doings: list[str],
+) -> None:
+    """Also for ever if another request takes its turn, or the writer is started anew."""
+    memory, outbox, reader = pair(slots=3)
+    given_: list[tuple[Reference, int]] = []
+    published: list[int] = []
+    promised = False
+    for value, doing in enumerate(doings, 1):
+        if doing == "restart":
+            outbox, promised = Outbox(memory, 3), False
+        elif doing == "put":
+            given_.append((outbox.put({"top": filled(value)})["top"], value))
+            published.append(value)
+            promised = False
+        elif doing == "promise":
+            outbox.reserve({"top": (4, 6, 3)})["top"][:] = value
+            given_.append((outbox.promise()["top"], value))
+            promised = True
+        elif promised:
+            outbox.publish()
+            published.append(given_[-1][1])
+            promised = False
+        for reference, wrote in given_:
+            there = wrote in published and reference.number > given_[-1][0].number - 3
+            assert reader.valid(reference) == there
+            if there:
+                assert (reader.view(reference) == wrote).all()
+
+
 @given(numbers, numbers, numbers, numbers, numbers)
 def test_no_reference_leads_outside_of_the_images_memory(
     nonce: int, number: int, offset: int, height: int, width: int

@@ -10,6 +10,7 @@ from typing import Any
 from ...actors.inference.capture import Capture, Origin
 from ...actors.inference.policy_runner import PolicyRunner
 from ...actors.inference.replica_metrics import Meters
+from ...actors.inference.robot_memory import RobotMemory
 from ...actors.inference.service import ReplicaCore
 from ...actors.runtime.audit import Audit
 from ...actors.runtime.configs import InferenceConfig
@@ -44,7 +45,13 @@ def service_of(
     )
     place = Path(tempfile.gettempdir()) / f"holdfast-bench-{os.getpid()}"
     return ReplicaCore(
-        "bench/0", served, device, outboxes, Meters(), Audit(place, 0), Capture(place, 0, origin)
+        "bench/0",
+        served,
+        device,
+        {robot: RobotMemory(outbox) for robot, outbox in outboxes.items()},
+        Meters(),
+        Audit(place, 0),
+        Capture(place, 0, origin),
     )
 
 

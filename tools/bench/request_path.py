@@ -102,6 +102,11 @@ class Way:
     direct_late_s: float = 0.04
     bare: bool = False
 
+    @property
+    def reads_rings(self) -> bool:
+        """Whether the replica maps the cameras' rings: where images travel as they are captured."""
+        return self.shared and self.size == self.seen
+
 
 WAYS = (
     Way("holdfast/shm", shared=True),
@@ -168,8 +173,9 @@ class Path:
             options=served.options,
             max_wait_ms=served.max_wait_ms,
             outboxes={"r1": "r1/outbox"} if outbox else {},
+            rings={"r1": RINGS} if way.reads_rings else {},
         )
-        started.start("inference", "bench/0", service, dict.fromkeys(outbox, False))
+        started.start("inference", "bench/0", service, self.uses)
         network = NetworkConfig(
             robot="r1",
             host="elsewhere" if way.hosts else None,
@@ -188,6 +194,12 @@ class Path:
         )
         rings = dict.fromkeys(RINGS.values(), False)
         started.start("network", "r1/network", network, {**rings, **outbox})
+
+    @property
+    def uses(self) -> dict[str, bool]:
+        """The segments of a replica, and whether it writes to them."""
+        rings = RINGS.values() if self.way.reads_rings else ()
+        return dict.fromkeys([*(["r1/outbox"] if self.way.shared else []), *rings], False)
 
     def _connect(self) -> None:
         config = ControlConfig(

@@ -18,8 +18,10 @@ from holdfast.actors.fleet.loading import loads
 from holdfast.actors.fleet.places import places, replica_names
 from holdfast.actors.fleet.schema import FleetFile
 from holdfast.actors.fleet.service_entry import PlacementEntry, ServiceEntry
+from holdfast.actors.network.ring_use import COPY_AFTER_NS
 from holdfast.policy.base import PolicySpec
 from holdfast.tests.actors.fleet.files import actors, faults
+from holdfast.transport.frame_ring import FrameRing
 
 HOSTS = {name: {"address": f"10.0.0.{k}"} for k, name in enumerate(("cell", "gpu1", "gpu2"), 1)}
 TORCH = {"version": "2.9", "built": "12.8", "cuda": 1, "mps": False}
@@ -97,6 +99,43 @@ def test_a_robot_near_a_replica_gives_it_its_images_by_memory_and_others_by_tcp(
     assert at_gpu1["r1/network"].config["outbox"] == "r1/outbox"
     assert at_gpu2["pick/1"].config["outboxes"] == {}
     assert at_cell["r2/network"].config["outbox"] is None
+
+
+def test_replicas_read_the_rings_of_cameras_whose_images_travel_as_they_are_captured(
+    placed: dict[str, Any],
+) -> None:
+    """Of robots of their own host, under the policy's names; they write to none of them."""
+    for robot in placed["robots"]:
+        robot["images"] = {"resize": "server"}
+    robot = placed["robots"][0]
+    robot["cameras"]["top"] = {**robot["cameras"].pop("overhead"), "options": {"view": "overhead"}}
+    robot["rename"] = {"top": "overhead"}
+    at_gpu1 = {actor.name: actor for actor in actors(placed, "gpu1")}
+    assert at_gpu1["pick/0"].config["rings"] == {"r1": {"overhead": "r1/top", "wrist": "r1/wrist"}}
+    uses = {use.name: use.writable for use in at_gpu1["pick/0"].segments}
+    assert not any(uses[name] for name in ("r1/outbox", "r1/top", "r1/wrist"))
+    assert "rings" in at_gpu1["pick/0"].reconfigurable
+    at_gpu2 = {actor.name: actor for actor in actors(placed, "gpu2")}
+    assert at_gpu2["pick/1"].config["rings"] == {}
+    robot["images"] = {"resize": "edge"}
+    again = {actor.name: actor for actor in actors(placed, "gpu1")}
+    assert again["pick/0"].config["rings"] == {}, "these frames are of another size"
+    for camera in robot["cameras"].values():
+        camera.update(width=96, height=72)
+    again = {actor.name: actor for actor in actors(placed, "gpu1")}
+    assert set(again["pick/0"].config["rings"]["r1"]) == {"overhead", "wrist"}
+
+
+@pytest.mark.parametrize(("fps", "slots"), [(10, 4), (30, 4), (60, 5), (120, 8)])
+def test_a_ring_holds_its_frames_for_twice_as_long_as_they_are_left_there(
+    good: dict[str, Any], fps: int, slots: int
+) -> None:
+    """From the next frame on, with cameras a tenth faster than configured."""
+    good["robots"][0]["cameras"]["wrist"]["fps"] = fps
+    made = {actor.name: actor for actor in actors(good)}
+    [ring] = [use for use in made["r1/network"].segments if use.name == "r1/wrist"]
+    assert ring.size == FrameRing.size_for((480, 640, 3), slots)
+    assert (slots - 2) / (1.1 * fps) >= 2 * COPY_AFTER_NS / 1e9
 
 
 @pytest.mark.parametrize(("larger", "mapped"), [(0, True), (1, False)])

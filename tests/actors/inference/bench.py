@@ -13,6 +13,7 @@ from holdfast.actors.inference.service import ReplicaCore
 from holdfast.policy.base import Chunk, ChunkPolicy, Observation, PolicySpec
 from holdfast.tests.actors.inference.robot_side import SPEC, RobotSide
 from holdfast.transport.arrays import Buffer
+from holdfast.transport.frames import FrameReader
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import Message, decode
 from holdfast.transport.outbox import OutboxReader
@@ -73,12 +74,14 @@ class Echo:
 
 
 class MakeBench(Protocol):
-    """The fixture `bench`: a core around `policy`, with `outboxes` by robot and a configuration."""
+    """The fixture `bench`: a core around `policy`, with `outboxes` by robot, the `rings` of each
+    one's cameras, and a configuration."""
 
     def __call__(
         self,
         policy: ChunkPolicy,
         outboxes: Mapping[str, OutboxReader] | None = None,
+        rings: Mapping[str, FrameReader] | None = None,
         /,
         **config: Any,
     ) -> Bench: ...

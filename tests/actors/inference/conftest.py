@@ -14,6 +14,7 @@ from holdfast.actors.inference.capture import Capture, Origin
 from holdfast.actors.inference.example import Examples
 from holdfast.actors.inference.policy_runner import PolicyRunner
 from holdfast.actors.inference.replica_metrics import Meters
+from holdfast.actors.inference.robot_memory import RobotMemory
 from holdfast.actors.inference.service import ReplicaCore
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.audit import Audit
@@ -27,6 +28,7 @@ from holdfast.tests.actors.inference.broker_side import BrokerSide
 from holdfast.tests.actors.inference.replica_thread import Replica, StartReplica
 from holdfast.tests.actors.inference.robot_side import SPEC, TASK
 from holdfast.transport import sockets
+from holdfast.transport.frames import FrameReader
 from holdfast.transport.outbox import OutboxReader
 
 
@@ -41,7 +43,11 @@ def bench(tmp_path: Path) -> MakeBench:
     """Makes a replica's core around a policy."""
 
     def make(
-        policy: ChunkPolicy, outboxes: Mapping[str, OutboxReader] | None = None, /, **config: Any
+        policy: ChunkPolicy,
+        outboxes: Mapping[str, OutboxReader] | None = None,
+        rings: Mapping[str, FrameReader] | None = None,
+        /,
+        **config: Any,
     ) -> Bench:
         configured = InferenceConfig(
             **{
@@ -69,7 +75,7 @@ def bench(tmp_path: Path) -> MakeBench:
             "pick/0",
             configured,
             runner,
-            outboxes or {},
+            {name: RobotMemory(outbox, rings) for name, outbox in (outboxes or {}).items()},
             meters,
             Audit(tmp_path / "audit.jsonl", configured.audit_bytes),
             Capture(tmp_path / "capture", configured.capture_bytes, origin),

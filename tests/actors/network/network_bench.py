@@ -6,6 +6,7 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import zmq
 
@@ -100,9 +101,11 @@ class Bench:
         frames = [self.peer, *messages.encode(header, body)]
         wait_until(lambda: sockets.send(self.front, frames), "the actor's connection")
 
-    def open(self, shm: bool, epoch: int = 1, direct: str = "") -> Open:
-        """Complete a handshake, with a replica that takes requests straight at `direct`; return the
-        OPEN that the broker got."""
+    def open(
+        self, shm: bool, epoch: int = 1, direct: str = "", rings: tuple[str, ...] = ()
+    ) -> Open:
+        """Complete a handshake, with a replica that takes requests straight at `direct` and reads
+        the `rings` of these cameras; return the OPEN that the broker got."""
         asked = Open(
             robot="r1",
             service="pick",
@@ -113,7 +116,8 @@ class Bench:
         )
         self.ask(Header(Kind.OPEN, epoch=epoch), asked)
         opened = self.at_broker(Kind.OPEN).body
-        self.answer(Header(Kind.ACCEPT, epoch=epoch), self.terms(shm, direct))
+        terms = msgspec.structs.replace(self.terms(shm, direct), rings=rings)
+        self.answer(Header(Kind.ACCEPT, epoch=epoch), terms)
         self.at_control(Kind.ACCEPT)
         assert isinstance(opened, Open)
         return opened

@@ -63,7 +63,7 @@ def test_a_damaged_ring_gives_an_image_or_refuses_the_request(
         (16, 4096, "its ring is damaged"),
         (16, 11, "its ring holds frames of (11, 16, 3)"),
         (32, 4, "its ring"),
-        (64 + 576 + 64 + 16, NOW + 10**12, "dated in the future"),
+        (128 + 576 + 64 + 16, NOW + 10**12, "dated in the future"),
     ],
 )
 def test_each_damage_of_a_ring_has_its_own_reason(place: int, value: int, said: str) -> None:

@@ -26,7 +26,7 @@ def path(tmp_path: Directory) -> Iterator[Path]:
         path = Path(Way("test", shared=True, direct_late_s=1.0), tmp_path / "p", rings)
         try:
             other = msgspec.structs.replace(path.service, replica=1)
-            path.start("inference", "bench/1", other, {"r1/outbox": False})
+            path.start("inference", "bench/1", other, path.uses)
             until(path, lambda: replicas(path) == 2, "two replicas")
             yield path
         finally:
