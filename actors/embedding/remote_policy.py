@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
-from mmap import mmap
 from pathlib import Path
 from typing import Any, Self
 
@@ -17,25 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ... import arguments
-from ...errors import NotReadyError, PolicyLostError
+from ...errors import NotReadyError
 from ...robot.base import ControlMode, RobotSpec
 from ...transport.bodies import Vitals
-from ..control.buffer import ChunkBuffer
-from ..control.command_source import CommandSource
 from ..control.config import PlanSettings, SafetySettings
-from ..control.conversation import Conversation
-from ..control.plan_memory import SEGMENT_BYTES, PlanMemory, Word
-from ..control.policy_client import PolicyClient
-from ..control.request_cycle import RequestCycle
-from ..control.supply_state import SupplyState
-from ..network.network import NetworkActor
-from .loop_report import LoopReport
-from .observation import Declared
-from .pacing import Pacing
 from .script_config import ScriptConfig
-from .script_stop import ScriptStop
-from .seen_observations import SeenObservations
-from .worker import Worker
+from .script_loop import ScriptLoop
 
 Limits = Mapping[str, Mapping[str, float]]
 """By action: `lower`, `upper` and `max_rate`."""
@@ -108,7 +94,7 @@ class RemotePolicy:
         Raises TypeError or ValueError, which begin with the argument's name, for arguments that
         cannot work, FleetNotFoundError when no fleet runs here and no broker is named.
         """
-        self._config = config = ScriptConfig.checked(
+        self._config = ScriptConfig.checked(
             service=service,
             action_names=action_names,
             state_names=state_names,
@@ -127,59 +113,20 @@ class RemotePolicy:
             key=key,
             broker_key=broker_key,
         )
-        loop, name = config.control, config.control.robot
-        self._declared = Declared(config.robot.state_names, config.cameras)
-        # What may still fail comes before the worker, which would have to be ended.
-        plan_memory = PlanMemory(mmap(-1, SEGMENT_BYTES), name, len(config.robot.action_names))
-        self._buffer = ChunkBuffer(plan_memory, round(loop.safety.max_action_age_s * 1e9))
-        self._cycle = RequestCycle(loop, config.robot, plan_memory, self._buffer)
-        self._source = CommandSource(loop, config.robot, plan_memory, self._buffer)
-        self._worker = Worker(NetworkActor, f"{name}/network", config.network, config.rings)
-        self._loop = loop = config.loop(self._worker.directory)
-        self._seen = SeenObservations(
-            loop, config.robot, self._declared.shapes, self._ring_memory, plan_memory.words
-        )
-        self._closed = False
-        # Epochs rise over restarts of the script too: the broker forgets an old session late.
-        plan_memory.words[Word.EPOCH] = self._worker.incarnation
-        self._pacing = Pacing(loop, plan_memory.words, self._cycle, self._buffer)
-        stops = config.stops_in(self._worker.directory)
-        self._stop = ScriptStop(name, stops, config.keyring, self._cycle)
-        self._report = LoopReport(
-            name,
-            config.brokers,
-            plan_memory,
-            self._cycle,
-            self._source,
-            self._pacing,
-            self._worker,
-            self._stop,
-        )
-        client = PolicyClient(loop, self._worker.incarnation)
-        self._conversation = Conversation(
-            loop,
-            self._cycle,
-            client,
-            config.robot,
-            plan_memory,
-            self._report.heartbeat,
-            self._seen.log,
-        )
-        self._source.attach()
+        self._loop = ScriptLoop(self._config)
         self._pid = os.getpid()
-        self._action: NDArray[np.float32] | None = None
 
     @property
     def state(self) -> str:
         """The fail-safe's state: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD; or
         PAUSED, or STOPPED by an emergency stop."""
-        return self._report.state
+        return self._loop.report.state
 
     @property
     def reason(self) -> str:
         """Why the state is what it is: what is not reachable, not accepted or not answering, or who
         stopped it. Empty where there is nothing to explain."""
-        return self._report.reason
+        return self._loop.report.reason
 
     @property
     def warnings(self) -> tuple[str, ...]:
@@ -190,12 +137,12 @@ class RemotePolicy:
     @property
     def plan_s(self) -> float:
         """How long the plan lasts, in seconds."""
-        return self._cycle.plan_ns / 1e9
+        return self._loop.cycle.plan_ns / 1e9
 
     @property
     def latency_ms(self) -> dict[str, float | None]:
         """p50 and p99 of the time from asking to having a chunk."""
-        return dict(self._cycle.latency.summary_ms())
+        return dict(self._loop.cycle.latency.summary_ms())
 
     def stats(self) -> Vitals:
         """The figures of this robot now, frozen: what `actorctl status` shows of it.
@@ -207,7 +154,7 @@ class RemotePolicy:
         become part of the plan, by reason), `latency_ms` (`p50` and `p99` from asking to having a
         chunk) and `warnings`.
         """
-        return self._report.stats()
+        return self._loop.report.stats()
 
     def wait(self, timeout_s: float = 10.0) -> None:
         """Wait until the service has accepted this robot: before the robot is enabled.
@@ -218,15 +165,14 @@ class RemotePolicy:
         limit_s = arguments.number("timeout_s", timeout_s, most=1e9)
         self._own()
         deadline_s = time.monotonic() + limit_s
-        while not self._cycle.session.enabled or not self._cycle.session.open:
-            now_ns = time.monotonic_ns()
-            self._pacing.notice(now_ns)
-            self._converse(now_ns)
+        session, control = self._loop.cycle.session, self._config.control
+        while not session.enabled or not session.open:
+            self._loop.listen(time.monotonic_ns())
             if time.monotonic() > deadline_s:
                 raise NotReadyError(
-                    f"service {self._loop.service!r} did not accept robot "
-                    f"{self._loop.robot!r} within {limit_s:g} s, through the broker at "
-                    f"{' or '.join(self._config.brokers)}: {self._report.cause}"
+                    f"service {control.service!r} did not accept robot "
+                    f"{control.robot!r} within {limit_s:g} s, through the broker at "
+                    f"{' or '.join(self._config.brokers)}: {self._loop.report.cause}"
                 )
             time.sleep(0.01)
 
@@ -244,81 +190,34 @@ class RemotePolicy:
         has lifted the stop, with a new plan from where the robot is then.
         """
         self._own()
-        state = self._declared.state(observation)
-        images = self._declared.images(observation)
+        state = self._loop.declared.state(observation)
+        images = self._loop.declared.images(observation)
         task = self._task(observation["task"]) if "task" in observation else None
-        now_ns = time.monotonic_ns()
-        if task is not None:
-            self._cycle.change_task(task)
-        begins_step = self._pacing.call(now_ns)
-        if self._pacing.had_break:
-            self._source.interrupt()
-            self._source.attach()
-        self._source.locate(state)
-        self._source.follow_pace(self._pacing.missed, self._cycle.step_ns)
-        self._converse(now_ns)
-        terms = self._cycle.session.terms
-        if begins_step:
-            self._seen.keep(state, images, now_ns, terms)
-        if self._cycle.failsafe.paused:
-            return self._rest()
-        if self._pacing.by_time:
-            if not begins_step:
-                return None if self._action is None else self._action.copy()
-            self._pacing.leave_out(now_ns)
-        before = self._buffer.outstanding
-        try:
-            request = self._cycle.ask(now_ns, self._pacing.next_step, now_ns)
-            command = self._source.command(now_ns, due=self._cycle.failsafe.action_due)
-            self._pacing.played()
-            if request is not None:
-                if not begins_step:
-                    self._seen.keep(state, images, now_ns, terms)
-                self._seen.send(images, now_ns)
-                self._conversation.ask(request, state, now_ns)
-        except BaseException:  # a notebook's stop button too: no request may seem under way
-            if self._buffer.outstanding is not before:
-                self._cycle.unsent(now_ns)
-            raise
-        self._action = None if command is None else command.copy()
-        return None if command is None else command.copy()
+        return self._loop.step(state, images, task, time.monotonic_ns())
 
     def pause(self) -> None:
         """Ask for no chunks and play nothing until `resume`: `act` returns None, and every deadline
         stands still. What the plan holds is kept, and grows old. Idempotent."""
         self._own()
-        now_ns = time.monotonic_ns()
-        self._pacing.notice(now_ns)
-        self._stop.pause(now_ns)
-        self._conversation.beat(now_ns)
+        self._loop.pause(time.monotonic_ns())
 
     def resume(self) -> None:
         """Go on after `pause`. A break between two calls of `act` needs neither: time in which the
         script asks for no actions is no time offline."""
         self._own()
-        now_ns = time.monotonic_ns()
-        if self._cycle.failsafe.paused:
-            self._pacing.notice(now_ns)
-            self._stop.resume(now_ns)
+        self._loop.resume(time.monotonic_ns())
 
     def reset(self, task: str | None = None) -> None:
         """An episode begins, with another `task` if one is given: the plan of the one before is
         void."""
         self._own()
-        given = None if task is None else self._task(task)
-        self._conversation.reset(given)
-        self._source.interrupt()
-        self._source.attach()
-        self._action = None
+        self._loop.reset(None if task is None else self._task(task))
 
     def close(self) -> None:
         """End the session and the worker. Idempotent; does nothing in a forked child: they are
         the parent's."""
-        if self._closed or os.getpid() != self._pid:
-            return
-        self._conversation.close("the script ended")
-        self._closed = True
-        self._worker.close()
+        if os.getpid() == self._pid:
+            self._loop.close()
 
     def __enter__(self) -> Self:
         return self
@@ -330,7 +229,7 @@ class RemotePolicy:
         """The task `given`; raises TypeError or ValueError for one that is none, or that the
         service does not do."""
         task = arguments.text("task", given)
-        fault = self._cycle.session.task_fault(task)
+        fault = self._loop.cycle.session.task_fault(task)
         if fault:
             raise ValueError(f"task: {fault}")
         return task
@@ -342,26 +241,5 @@ class RemotePolicy:
                 f"this RemotePolicy belongs to process {self._pid}, its sockets cannot be used in "
                 "a forked child: make one there"
             )
-        if self._closed:
+        if self._loop.closed:
             raise RuntimeError("this RemotePolicy is closed: make another one")
-
-    def _ring_memory(self, camera: str) -> mmap:
-        return self._worker.memory[self._config.ring(camera)]
-
-    def _rest(self) -> NDArray[np.float32] | None:
-        self._action = None
-        command = self._source.rest()
-        self._source.attach()
-        return None if command is None else command.copy()
-
-    def _converse(self, now_ns: int) -> None:
-        """Between two actions: handle what arrived, let time pass, send what is due."""
-        self._worker.keep()
-        self._stop.heed(now_ns)
-        if self._conversation.receive(self._pacing.next_step, now_ns):
-            self._pacing.merged()
-        self._conversation.elapse(now_ns)
-        if self._cycle.state is SupplyState.DEAD:
-            self._conversation.beat(now_ns)
-            raise PolicyLostError(self.reason)
-        self._conversation.keep_in_touch(now_ns)

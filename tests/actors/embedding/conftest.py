@@ -18,7 +18,7 @@ from holdfast.actors.control.observation_history import ObservationHistory
 from holdfast.actors.control.plan import Floats
 from holdfast.actors.control.planned_request import PlannedRequest
 from holdfast.actors.control.request_cycle import RequestCycle
-from holdfast.actors.embedding import remote_policy
+from holdfast.actors.embedding import remote_policy, script_loop
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.tests.free_ports import free_port
 from holdfast.transport import sockets
@@ -169,9 +169,9 @@ class Loop:
         self.clock = clock
         given = {"action_names": ["t"], "state_names": ["t"], "cameras": {}, "robot": "r"}
         self.policy = RemotePolicy("ok", broker=BROKER, **{**given, **options})
-        self.policy._conversation.client.disconnect()
+        self.policy._loop.conversation.client.disconnect()
         self.server = Server(clock, chunk_size, policy_fps)
-        self.policy._conversation.client = self.server  # type: ignore[assignment]
+        self.policy._loop.conversation.client = self.server  # type: ignore[assignment]
 
     def act(self, **observation: Any) -> Floats | None:
         return self.policy.act({"state": np.zeros(1), **observation})
@@ -211,7 +211,7 @@ def broker(tmp_path: Path) -> Iterator[dict[str, str]]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeClock:
     clock = FakeClock()
     monkeypatch.setattr(remote_policy, "time", clock)
-    monkeypatch.setattr(remote_policy, "Worker", FakeWorker)
+    monkeypatch.setattr(script_loop, "Worker", FakeWorker)
     return clock
 
 

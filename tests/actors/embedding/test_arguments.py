@@ -94,12 +94,12 @@ def test_arrays_lists_and_numpy_scalars_are_converted(loop: Callable[..., Loop])
         cameras={np.str_("top"): [np.int64(6), 4]},
         fps=np.float32(30),
     )
-    assert script.policy._loop.fps == 30.0
+    assert script.policy._config.control.fps == 30.0
     kept = (*script.policy._config.robot.action_names, *script.policy._config.robot.state_names)
     assert {type(name) for name in kept} == {str}
     image = np.zeros((4, 6, 3), np.uint8)
     script.policy.act({"state": [np.float64(1)], "images": {"top": image}, "task": np.str_("put")})
-    assert type(script.policy._cycle.session.task.sentence) is str
+    assert type(script.policy._loop.cycle.session.task.sentence) is str
 
 
 @pytest.mark.parametrize(

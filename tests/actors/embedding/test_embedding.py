@@ -307,8 +307,8 @@ def test_a_forked_child_does_not_close_its_parents_policy(
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         first_action(policy)
-        assert policy._worker.alive
-        assert policy._worker.directory.exists()
+        assert policy._loop.worker.alive
+        assert policy._loop.worker.directory.exists()
 
 
 def test_importing_holdfast_imports_neither_torch_nor_zmq_nor_opencv() -> None:

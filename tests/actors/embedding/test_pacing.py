@@ -254,7 +254,7 @@ def test_a_policy_streams_on_whatever_act_raised(
         observation = good if isinstance(call, BaseException) else call
         with contextlib.suppress(KeyboardInterrupt, MemoryError, TypeError, ValueError):
             script.policy.act(observation)
-        outstanding = script.policy._buffer.outstanding
+        outstanding = script.policy._loop.buffer.outstanding
         if outstanding is not None:
             assert outstanding.seq == script.server.asked[-1].asked.seq
         script.clock.sleep(gap_s)

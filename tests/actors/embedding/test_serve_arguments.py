@@ -132,7 +132,7 @@ def test_a_robot_or_replica_with_a_key_has_the_name_of_its_key(
         keys.new(name, role, tmp_path)
     files: dict[str, Any] = {"broker_key": tmp_path / "broker.pub"}
     (of_arm,), (of_replica,) = tmp_path.rglob("arm.key"), tmp_path.rglob("*1.key")
-    assert loop(robot=None, key=of_arm, **files).policy._loop.robot == "arm"
+    assert loop(robot=None, key=of_arm, **files).policy._config.control.robot == "arm"
     with pytest.raises(ValueError, match=r"^robot: 'leg', expected 'arm', the name of its key"):
         RemotePolicy(**ROBOT, robot="leg", key=of_arm, **files)
     with pytest.raises(ValueError, match=r"^key: .* is the key of replica:ok/1"):

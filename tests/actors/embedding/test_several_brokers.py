@@ -120,10 +120,10 @@ def test_a_script_goes_on_by_the_next_broker_when_the_first_is_killed(site: Site
         wait_until(lambda: acts() and site.brokers_of("arm"))
         (used,) = site.brokers_of("arm")
         other = 1 - used
-        epoch = policy._cycle.session.epoch
+        epoch = policy._loop.cycle.session.epoch
         site.brokers[used].process.kill()
 
         wait_until(lambda: acts() and other in site.brokers_of("arm"), "the other has it")
         replies = site.report(other)["replies"]
         wait_until(lambda: acts() and site.report(other)["replies"] >= replies + 2)
-        assert policy._cycle.session.epoch == epoch
+        assert policy._loop.cycle.session.epoch == epoch
