@@ -1,4 +1,4 @@
-"""`ControlActor`: one robot's tick. Shell of `RequestCycle`, `CommandSource` and `TickClock`.
+"""`ControlActor`: one robot's tick. Shell of `RequestCycle`, `CommandSource` and `TickGrid`.
 
 A tick reads the robot's state, takes the plan's next command or the fallback and writes it, then
 asks for a chunk if one is due. What arrives is merged while the loop waits for the next deadline,
@@ -23,37 +23,29 @@ from ...transport.poll import Poll
 from ..runtime.actor import Actor
 from . import realtime
 from .buffer import ChunkBuffer
-from .clock import TickClock, resume_grid
 from .command_source import CommandSource
 from .config import ControlConfig, faults
 from .conversation import Conversation
 from .driven_robot import DrivenRobot
 from .handover import Handover
-from .histogram import Histogram, Recent
-from .missed_ticks import MissedTicks, pauses_in
-from .pace import Pace
+from .missed_ticks import pauses_in
 from .plan import Floats
 from .plan_memory import PLAN_BYTES, PlanMemory, Word
 from .planned_request import PlannedRequest
 from .policy_client import PolicyClient
 from .pose_motion import PoseMotion
-from .processor_wait import ProcessorWait
 from .request_cycle import RequestCycle
 from .robot_commands import VERBS, RobotCommands
 from .robot_episodes import RobotEpisodes
 from .robot_status import status
 from .supply_state import SupplyState
+from .tick_grid import TickGrid
 from .tick_log import TickLog
 from .transition_log import TransitionLog
 from .vitals import vitals
 
 _REPORT_NS = 200_000_000
 _COLLECT_NS = 10_000_000_000
-_QUIET_NS = 2_500_000
-"""Before a deadline, in which no message is handled: a merge costs a tenth of it."""
-_START_NS = 10_000_000
-_BREAK_NS = 10_000_000_000
-"""Between two ticks: longer than any pause of a machine, so the process was stopped."""
 
 
 class ControlActor(Actor):
@@ -82,18 +74,15 @@ class ControlActor(Actor):
         actions = len(spec.action_names)
         self._motion = PoseMotion(spec)
         self._handover = Handover(self._plan, teleop, actions, config.tick_ns)
-        self._lateness = Histogram(self._plan.lateness)
-        self._recent = Recent(self._lateness, monotonic_ns())
         witness = robot.reader(config.witness) if config.witness else None
-        self._missed_ticks = MissedTicks(
-            self._words, config.tick_ns, (lambda: pauses_in(witness.read())) if witness else None
-        )
-        self._processor_wait = ProcessorWait()
-        self.resources.callback(self._processor_wait.close)
         self._timing = realtime.take(config.timing)
         if self._wanted:
             robot.connect()
-        self._clock = self._start_clock()
+        self._grid = TickGrid(
+            config, self._plan, (lambda: pauses_in(witness.read())) if witness else None
+        )
+        self.resources.callback(self._grid.close)
+        self._source.missed(self._grid.unattended)
         self._client = PolicyClient(config, self.incarnation)
         self._conversation = Conversation(
             config, self._cycle, self._client, spec, self._plan, self._vitals, self._log
@@ -113,7 +102,6 @@ class ControlActor(Actor):
         )
         if not config.service:  # there is nothing to wait for but a person
             self._cycle.pause(monotonic_ns())
-        self._pace = Pace(_BREAK_NS)
         self._transitions = TransitionLog(self.log, self._cycle, self._source, monotonic_ns())
         self._stop_by_ns = 0
         self._next_step = 0
@@ -130,7 +118,7 @@ class ControlActor(Actor):
         while not self.stopping:
             self._wait()
             if not self.stopping:
-                self._tick(self._clock.wait())
+                self._tick()
         self._settle_down()
 
     def _shut_down(self) -> None:
@@ -145,7 +133,8 @@ class ControlActor(Actor):
 
     def _settle_down(self) -> None:
         """End in order: the time until the next start is neither a gap nor time offline."""
-        self._words[Word.GRID_NS] = self._words[Word.COMMAND_NS] = 0
+        self._grid.end()
+        self._words[Word.COMMAND_NS] = 0
         self._cycle.session.forget()
 
     @property
@@ -154,21 +143,9 @@ class ControlActor(Actor):
         One without a service is measured from the start, and commanded by a person only."""
         return self._cycle.session.enabled or self._handover.manual or not self.config.service
 
-    def _start_clock(self) -> TickClock:
-        """Continue the grid of the incarnation before, if it was killed; else begin one."""
-        now_ns, period_ns = monotonic_ns(), self.config.tick_ns
-        grid_ns = self._words[Word.GRID_NS]
-        # The grid point after now is the last that an incarnation can have left.
-        if not grid_ns or grid_ns > now_ns + period_ns:
-            return TickClock(period_ns, now_ns + _START_NS)
-        start_ns, unattended = resume_grid(grid_ns, period_ns, now_ns)
-        self._words[Word.MISSED_RESTART] += unattended
-        self._source.missed(unattended)
-        return TickClock(period_ns, start_ns)
-
     def _wait(self) -> None:
         """Handle what arrives, until shortly before the deadline."""
-        timeout_ms = max(self._remaining_ms(), 0)  # a fast or late loop polls without waiting
+        timeout_ms = max(self._grid.remaining_ms, 0)  # a fast or late loop polls without waiting
         while True:
             ready = self._poll.wait(timeout_ms)
             if self._client.awake(ready):
@@ -177,44 +154,32 @@ class ControlActor(Actor):
                 self._serve_commands()
             if self.stopping:
                 return
-            timeout_ms = self._remaining_ms()
+            timeout_ms = self._grid.remaining_ms
             if timeout_ms < 1:
                 return
 
-    def _remaining_ms(self) -> int:
-        """Whole milliseconds in which messages may be handled before the deadline."""
-        return (self._clock.deadline_ns - monotonic_ns() - _QUIET_NS) // 1_000_000
-
-    def _tick(self, lateness_ns: int) -> None:
-        due_ns, words = self._clock.deadline_ns, self._words
-        missed = self._clock.advance(lateness_ns)
-        now_ns = due_ns + lateness_ns
-        waited_ns = self._processor_wait.take()
-        self._clock.waited(waited_ns)
-        words[Word.GRID_NS] = self._clock.deadline_ns - self._clock.period_ns
-        words[Word.TICKS] += 1
-        self._pace.step(now_ns)
+    def _tick(self) -> None:
+        missed = self._grid.tick()
+        now_ns = self._grid.now_ns
         if self._source.begins_step:
-            self._next_step = (words[Word.GRID_NS] + self.config.dt_ns // 2) // self.config.dt_ns
-        self._lateness.record(lateness_ns)
+            self._next_step = self._grid.step
         if missed:
-            self._missed_ticks.missed(missed, due_ns, now_ns, waited_ns)
             self._source.missed(missed)
             self._receive()  # before time is let pass: what waits unread is not silence
         self._conversation.elapse(now_ns)
         if self._cycle.state is SupplyState.DEAD:
             self._die(now_ns)
         elif self._robot.connected:
-            self._drive(now_ns, lateness_ns, waited_ns)
+            self._drive(now_ns)
         elif self._wanted:
             self._robot.connect()
-            self._clock = TickClock(self.config.tick_ns, monotonic_ns() + _START_NS)
+            self._grid.restart()
         else:
             self._robot.serve()
         self._keep_in_touch(now_ns)
         self.board.progress()
 
-    def _drive(self, now_ns: int, lateness_ns: int, waited_ns: int) -> None:
+    def _drive(self, now_ns: int) -> None:
         """Read the state, write the next command, log both, ask for a chunk if one is due."""
         robot, cycle, source = self._robot, self._cycle, self._source
         observed_ns, state = robot.read_state(), robot.state
@@ -251,14 +216,14 @@ class ControlActor(Actor):
         action = source.action if source.accepted else None
         self._log.write(
             now_ns,
-            lateness_ns,
+            self._grid.lateness_ns,
             self._buffer.episode,
             state,
             command,
             action,
             begins_step,
             manual,
-            waited_ns,
+            self._grid.waited_ns,
             moves,
         )
         source.written(monotonic_ns())
@@ -294,7 +259,7 @@ class ControlActor(Actor):
             self._report_ns = 0
         if now_ns - self._report_ns >= _REPORT_NS:
             self._report_ns = now_ns
-            self._missed_ticks.settle(now_ns)
+            self._grid.missed_ticks.settle(now_ns)
             self._report()
             self._transitions.update(now_ns)
         if now_ns - self._collect_ns >= _COLLECT_NS:
@@ -303,7 +268,7 @@ class ControlActor(Actor):
 
     def _vitals(self) -> Vitals:
         interpolate = self.config.interpolate
-        fps = self._pace.hz / interpolate
+        fps = self._grid.hz / interpolate
         return vitals(self._plan, self._cycle, self._source, fps=fps, interpolate=interpolate)
 
     def _serve_commands(self) -> None:
@@ -340,9 +305,14 @@ class ControlActor(Actor):
     def _report(self) -> None:
         now_ns = monotonic_ns()
         report = status(
-            self._plan, self._cycle, self._source, self._lateness, self._missed_ticks, now_ns
+            self._plan,
+            self._cycle,
+            self._source,
+            self._grid.lateness,
+            self._grid.missed_ticks,
+            now_ns,
         )
-        report["tick_lateness_recent_us"] = self._recent.summary_us(now_ns)
+        report["tick_lateness_recent_us"] = self._grid.recent_us(now_ns)
         report["timing"] = self._timing
         report["episode_tasks"] = list(self._episodes.tasks)
         report["manual"] = self._handover.manual

@@ -219,7 +219,7 @@ def test_a_damaged_register_of_the_witness_is_counted_and_stops_nothing(cell: Ce
     cell.memory["witness/pauses"] = mmap.mmap(-1, 4096)
     cell.memory["witness/pauses"][:16] = b"not a register.."
     running(cell)
-    cell.actor._missed_ticks.missed(1, 0, 0)  # to be judged by the pauses of the witness
+    cell.actor._grid.missed_ticks.missed(1, 0, 0)  # to be judged by the pauses of the witness
     wait_until(
         lambda: cell.status().get("damaged", {}).get("witness/pauses"), "the damage in the status"
     )
