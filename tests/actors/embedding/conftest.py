@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
+import textwrap
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,6 +24,7 @@ from holdfast.actors.control.planned_request import PlannedRequest
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.actors.embedding import remote_policy, script_loop
 from holdfast.actors.runtime.actor import boot_in_memory
+from holdfast.tests.actors.embedding.two_scripts import SCRIPT
 from holdfast.tests.free_ports import free_port
 from holdfast.transport import sockets
 from holdfast.transport.bodies import Accept, Vitals
@@ -227,3 +232,21 @@ def loop(clock: FakeClock) -> Iterator[Callable[..., Loop]]:
     yield make
     for each in made:
         each.policy.close()
+
+
+@pytest.fixture
+def replica(broker: dict[str, str], tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """The script that serves, in a process, next to files named as our packages are."""
+    for name in ("policy.py", "robot.py", "transport.py", "actors.py", "tools.py"):
+        (tmp_path / name).write_text("raise ImportError('a file of the user was imported')\n")
+    (tmp_path / "serving_script.py").write_text(textwrap.dedent(SCRIPT))
+    process = subprocess.Popen(
+        [sys.executable, tmp_path / "serving_script.py", broker["back"]],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+    )
+    yield process
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 0
+    assert process.stderr is not None
+    process.stderr.close()
