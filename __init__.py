@@ -1,4 +1,4 @@
-"""Holdfast: robots ride chunk buffers while GPU processes infer.
+"""Holdfast: robots play chunks from their own buffers while GPU processes infer.
 
 The embedding API, imported when it is used, so that `import holdfast` costs nothing and a robot's
 computer never needs torch:

@@ -158,7 +158,7 @@ class Robot(Protocol):
     cameras: tuple[str, ...] = ()
     """The cameras whose frames the driver itself delivers, by `read_frame`."""
     period_s: float | None = None
-    """How often a simulator that lives in real time wants `read_state` to be called; None: as often
+    """How often a simulator that runs in real time wants `read_state` to be called; None: as often
     as the robot is commanded."""
 
     @abstractmethod

@@ -1,4 +1,4 @@
-"""`GymRobot`: a Gymnasium environment as a robot that lives in real time.
+"""`GymRobot`: a Gymnasium environment as a robot, stepped in real time.
 
 An environment has no clock of its own. This driver gives it one: `step` is called once per period
 with the newest command, as long as commands come; without them the environment waits, so that no

@@ -160,8 +160,8 @@ class BrokerActor(Actor):
     # Called by the loop
 
     def _receive(self, listener: Listener, now_ns: int) -> bool:
-        """Handle what has arrived, boundedly: a flood at one listener must not starve the other.
-        Whether there is more."""
+        """Handle at most MESSAGES_PER_TURN messages of those that have arrived, so that neither
+        listener keeps the other waiting. Returns whether there may be more."""
         for _ in range(MESSAGES_PER_TURN):
             arrival = listener.receive()
             if arrival is None:

@@ -139,13 +139,13 @@ class FailSafe:
         self._unanswered_ns = self._unanswered_ns or now_ns
 
     def answered(self) -> None:
-        """The request was answered, by whatever answer: the server lives. Or its answer is of no
+        """The request was answered, by whatever answer: the server works. Or its answer is of no
         use any more."""
         self._asked_ns = self._unanswered_ns = 0
 
     def withdrawn(self) -> None:
         """The request in flight is given up for another one and does not time out. Whether the
-        server lives is as unknown as before."""
+        server works is as unknown as before."""
         self._asked_ns = 0
 
     def request_timed_out(self, now_ns: int) -> bool:

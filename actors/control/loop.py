@@ -108,7 +108,7 @@ class ControlActor(Actor):
         """The policy step of the next pop, counted on the clock's grid."""
         self._report_ns = self._collect_ns = 0
         self.resources.callback(self._shut_down)
-        # What exists now lives as long as the process: no collection looks at it again, and none
+        # What exists now stays until the process ends: no collection looks at it again, and none
         # runs at a moment that it chooses.
         gc.freeze()
         gc.disable()

@@ -170,7 +170,7 @@ class PolicySession:
             self._lose("the network actor restarted", now_ns)
 
     def answered(self, now_ns: int) -> None:
-        """A request was answered: the session lives."""
+        """A request was answered: that renews the session."""
         self._heard_ns = now_ns
 
     def lost(self, message: str, epoch: int, now_ns: int) -> None:

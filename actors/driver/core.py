@@ -25,7 +25,7 @@ _MOVING = (DriverPhase.ENABLED, DriverPhase.PARKING)
 
 
 class CommandDrop(StrEnum):
-    """Why a command was not obeyed. Those that fail the limits are counted by `Refusal` beside."""
+    """Why a command was not executed. Those that fail the limits are counted by `Refusal` too."""
 
     OLD = "old"
     """Of an earlier incarnation, overtaken, or made before the robot was opened or released."""
@@ -80,7 +80,7 @@ class DriverCore:
         self.open = False
 
     def stop(self) -> None:
-        """The emergency stop was engaged: nothing is obeyed until `release`."""
+        """The emergency stop was engaged: no command is executed until `release`."""
         if not self.stopped:
             self.stopped, self._hold_due = True, True
 

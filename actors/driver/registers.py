@@ -53,7 +53,7 @@ class CommandKind(IntEnum):
     """What the control loop says at a tick."""
 
     ALIVE = 0
-    """It lives, and commands nothing."""
+    """The control loop runs, and commands nothing."""
     ACTION = 1
     PARK = 2
     """Take one step towards the parked pose."""

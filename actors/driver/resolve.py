@@ -22,7 +22,7 @@ BUILT_IN = {
     "lerobot": "holdfast.robot.lerobot.follower:LeRobotRobot",
     "replay": "holdfast.robot.replay_robot:ReplayRobot",
 }
-"""Where each built-in robot driver lives."""
+"""The module and class of each built-in robot driver."""
 
 
 def create(name: str, options: Mapping[str, Any], import_path: str | None = None) -> Robot:

@@ -57,6 +57,6 @@ def _sweep(base: Path) -> None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             release(path, RUNTIME, LOCK)
         except BlockingIOError:
-            pass  # its owner lives
+            pass  # its owner runs
         finally:
             os.close(lock)

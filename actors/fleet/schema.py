@@ -96,9 +96,8 @@ class Supervision(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     and groot 1536; the broker ends the connections that fill its memory 134 MB earlier. `groups`
     are of actor names: a failure of one restarts those listed after it. At most `spares` control
     processes, one per robot of a host, stand ready for those that die: each takes 20 MB. With
-    `policy_spare`, one
-    per kind of policy that needs torch stands ready for its replicas, without weights, which takes
-    150 MB.
+    `policy_spare`, one per kind of policy that needs torch stands ready for its replicas, without
+    weights, which takes 150 MB.
     """
 
     rules: dict[str, dict[str, Any]] = {}

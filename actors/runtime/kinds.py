@@ -1,4 +1,4 @@
-"""The kinds of actors: where the class of each lives, and what a process kept ready imports.
+"""The kinds of actors: the module of each one's class, and what a process kept ready imports.
 
 The classes are named as text and imported by `load` alone, so that this module imports no actor.
 """

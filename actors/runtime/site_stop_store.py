@@ -84,7 +84,7 @@ class SiteStopStore:
             self._again_ns = now_ns + AGAIN_NS
         self._follow_disk(again=again)
         before = self.unreadable
-        # As with a robot's own latch, a process that starts believes the files.
+        # As with a robot's own latch, a process that starts takes what the files say.
         believes = not self._files.is_read
         stops, lifts = self._files.new(again=again)
         if stops or lifts or (again and self._uncounted):

@@ -12,7 +12,7 @@ from ...robot.cameras.base import Camera
 from ..runtime.user_code import construct, load, with_defaults
 
 BUILT_IN = {"lerobot": "holdfast.robot.lerobot.camera:LeRobotCamera"}
-"""Where each built-in driver lives that is called as the user's own is."""
+"""The module and class of each built-in driver that is called as the user's own is."""
 
 
 def create(

@@ -7,7 +7,7 @@ gone, it waits KILL_AFTER_S, kills the process groups that are left, removes the
 and ends, which releases the lock.
 
 Guaranteed: no process of another program is killed, although the kernel may reuse a pid. A group is
-killed only while its leader's pidfd says that the leader lives, otherwise only those members that
+killed only while its leader's pidfd says that the leader runs, otherwise only those members that
 carry the fleet's mark in their environment. Not guaranteed: a process that hides its environment
 and outlives its leader is missed.
 """
@@ -149,7 +149,7 @@ def _wait(pidfds: list[int], timeout_s: float) -> None:
 def _kill_group(pid: int, pidfd: int, mark: str) -> None:
     with contextlib.suppress(ProcessLookupError):
         if not _exited(pidfd):
-            # The leader lives, so the group's number is still its own.
+            # The leader runs, so the group's number is still its own.
             os.killpg(pid, signal.SIGKILL)
             return
     for member in members(pid):

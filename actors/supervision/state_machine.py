@@ -57,8 +57,8 @@ from .supervised import (
 from .transitions import Transitions
 
 FIRST_STARTS_AT_ONCE = 16
-"""Hundreds of actors that start at once would starve the supervisor and time out. Restarts are
-never held back."""
+"""Hundreds of actors that start at once would leave the supervisor no processor time, and exceed
+their start timeouts. Restarts are never held back."""
 
 
 def step(

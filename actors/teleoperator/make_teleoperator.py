@@ -13,8 +13,8 @@ from ...robot.teleoperator import Teleoperator
 from ..runtime.user_code import construct, load, with_defaults
 
 BUILT_IN = {"lerobot": "holdfast.robot.lerobot.leader:LeRobotTeleoperator"}
-"""Where each built-in driver lives that is called as the user's own is. The others: `expert`, for a
-simulated cell, `replay`, `keyboard` and `gamepad`."""
+"""The module and class of each built-in driver that is called as the user's own is. The others:
+`expert`, for a simulated cell, `replay`, `keyboard` and `gamepad`."""
 
 
 def create(

@@ -1,9 +1,9 @@
 """What the broker's CPU time and memory are made of, found from fleets of several sizes: pure.
 
-A broker that is woken for each message pays for the wake-up too (the poll, both threads' switches,
-cold caches), one that finds several at once pays once for all of them. Few robots send rarely, so
-that nearly each message wakes; of 300, several have arrived whenever it looks. So the time by
-message falls with the number of robots, though neither part of it changes.
+A broker that is woken for each message needs time for each wake-up too (the poll, both threads'
+switches, cold caches); one that finds several at once needs it once for all of them. Few robots
+send rarely, so that nearly each message is a wake-up; of 300, several have arrived whenever it
+looks. So the time by message falls with the number of robots, though neither part of it changes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a camera frame costs in shared memory, and a hunt for torn ones.
+"""What a camera frame costs in shared memory, and a search for torn ones.
 
     actorctl bench frames [--quick] [--json]
 
@@ -31,7 +31,7 @@ from . import figures
 
 CAMERA = (480, 640, 3)
 SMALL = (120, 160, 3)  # quick to write, and long enough to be caught reading
-HUNT_SLOTS = 2
+SEARCH_SLOTS = 2
 LIFE = 100_000  # frames; at most so many until a writer is killed
 STRIDE = 251  # the largest prime below 256: neighbouring frames never look alike
 
@@ -39,7 +39,7 @@ STRIDE = 251  # the largest prime below 256: neighbouring frames never look alik
 def main() -> int:
     """Run the benchmark, or one of the processes it starts."""
     parser = figures.parser("frames", __doc__, "fewer rounds")
-    parser.add_argument("--reads", type=figures.count, help="frames to read in the hunt")
+    parser.add_argument("--reads", type=figures.count, help="frames to read in the search")
     parser.add_argument("--role", choices=["write", "read"], help=argparse.SUPPRESS)
     parser.add_argument("--fd", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -49,19 +49,19 @@ def main() -> int:
         return _read(options.fd, options.reads)
     rows = _costs(300 if options.quick else 5000)
     reads = options.reads or (100_000 if options.quick else 1_000_000)
-    hunt = _hunt(reads, readers=2)
+    search = _search(reads, readers=2)
     report = {
         "bench": "frames",
         "machine": figures.machine(),
         "rows": rows,
-        "hunt": hunt,
+        "search": search,
     }
     print(json.dumps(report) if options.json else _text(report))
-    return 1 if hunt["torn"] else 0
+    return 1 if search["torn"] else 0
 
 
 def _costs(rounds: int) -> list[dict[str, Any]]:
-    # Here, because the processes of the hunt start often and need none of it.
+    # Here, because the processes of the search start often and need none of it.
     from ...transport.images import resize
     from ...transport.outbox import Outbox, OutboxReader
 
@@ -107,21 +107,21 @@ def _costs(rounds: int) -> list[dict[str, Any]]:
     ]
 
 
-def _hunt(reads: int, readers: int) -> dict[str, int]:
+def _search(reads: int, readers: int) -> dict[str, int]:
     """Let `readers` processes take `reads` frames in all, while writers are killed.
 
-    A writer lives for a random number of frames, so that it dies anywhere, and long enough to count
+    A writer writes a random number of frames, so that it is killed anywhere, and enough to count
     although the next one takes a while to start.
     """
-    with segment.create(FrameRing.size_for(SMALL, HUNT_SLOTS), "hunt") as shared:
+    with segment.create(FrameRing.size_for(SMALL, SEARCH_SLOTS), "search") as shared:
         share = ["--reads", str(-(-reads // readers))]
-        hunters = [_start(shared, "read", *share, stdout=subprocess.PIPE) for _ in range(readers)]
+        searchers = [_start(shared, "read", *share, stdout=subprocess.PIPE) for _ in range(readers)]
         head = FrameReader(shared.map(writable=False))
         killed = 0
         last_words = head.number + random.randrange(LIFE)
         writer = _start(shared, "write")
         try:
-            while any(hunter.poll() is None for hunter in hunters):
+            while any(searcher.poll() is None for searcher in searchers):
                 time.sleep(0.001)
                 if head.number < last_words:
                     continue
@@ -131,10 +131,10 @@ def _hunt(reads: int, readers: int) -> dict[str, int]:
                 last_words = head.number + random.randrange(LIFE)
                 writer = _start(shared, "write")
         finally:
-            for process in (writer, *hunters):
+            for process in (writer, *searchers):
                 process.kill()
                 process.wait()
-        found = [json.loads(hunter.stdout.read()) for hunter in hunters if hunter.stdout]
+        found = [json.loads(searcher.stdout.read()) for searcher in searchers if searcher.stdout]
     totals = {key: sum(each[key] for each in found) for key in ("reads", "torn", "retries")}
     return {**totals, "killed_writers": killed}
 
@@ -148,8 +148,8 @@ def _start(
 
 def _write(fd: int) -> None:
     """Write frames without a pause until killed."""
-    memory = segment.map(fd, FrameRing.size_for(SMALL, HUNT_SLOTS), writable=True)
-    ring = FrameRing(memory, SMALL, HUNT_SLOTS)
+    memory = segment.map(fd, FrameRing.size_for(SMALL, SEARCH_SLOTS), writable=True)
+    ring = FrameRing(memory, SMALL, SEARCH_SLOTS)
     for count in itertools.count():
         ring.slot()[:] = count % STRIDE
         ring.publish(count)
@@ -157,7 +157,7 @@ def _write(fd: int) -> None:
 
 def _read(fd: int, reads: int) -> int:
     """Take frames, each one new; one that is not all of its own colour is torn."""
-    reader = FrameReader(segment.map(fd, FrameRing.size_for(SMALL, HUNT_SLOTS), writable=False))
+    reader = FrameReader(segment.map(fd, FrameRing.size_for(SMALL, SEARCH_SLOTS), writable=False))
     out = np.empty(SMALL, np.uint8)
     newest = taken = torn = 0
     while taken < reads:
@@ -178,7 +178,7 @@ def _text(report: dict[str, Any]) -> str:
         f"{r['case']:32} p50 {r['p50']:8.1f}  p99 {r['p99']:8.1f}  max {r['max']:8.1f} us"
         for r in report["rows"]
     ]
-    return "\n".join([*lines, f"hunt: {report['hunt']}"])
+    return "\n".join([*lines, f"search: {report['search']}"])
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ NoWait = Annotated[
 
 @app.command()
 def start(names: Names, no_wait: NoWait = False, fleet: FleetName = None) -> None:
-    """Start actors that are stopped or failed; what failed before is forgiven."""
+    """Start actors that are stopped or failed; their failures are counted anew."""
     _announce("start", names, no_wait, fleet, ("READY",))
 
 

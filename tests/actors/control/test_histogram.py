@@ -16,7 +16,7 @@ durations = st.lists(st.integers(min_value=0, max_value=16_000_000_000), min_siz
 def test_a_quantile_is_at_most_one_bin_above_the_true_one_and_not_below_it(
     values: list[int], q: float
 ) -> None:
-    """For any durations and quantile: a read-out never flatters."""
+    """For any durations and quantile: a read-out is never too low."""
     histogram = Histogram()
     for value in values:
         histogram.record(value)

@@ -232,7 +232,7 @@ def test_what_a_full_disk_refused_is_written_once_there_is_room(
 def test_a_stop_that_is_over_is_removed_before_its_lifts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A process that reads the folder meanwhile would be held by it."""
+    """A reader of the folder would else find a stop without its lift, and hold its robot."""
     unlink = Path.unlink
 
     def looked(path: Path, missing_ok: bool = False) -> None:

@@ -230,7 +230,7 @@ def test_keys_are_made_for_the_role_that_the_name_suggests(tmp_path: Path) -> No
 def test_bench_lists_the_benchmarks_and_corrects_a_wrong_name() -> None:
     """Options after the name are the benchmark's own."""
     shown = actorctl("bench", "--help").stdout
-    assert "frames" in shown and "a hunt for torn" in shown
+    assert "frames" in shown and "a search for torn" in shown
     assert "machine_load" not in shown and "waiting_loop" not in shown, "parts of benchmarks"
     done = actorctl("bench", "frame")
     assert done.returncode == 2 and "Did you mean 'frames'?" in done.stderr
