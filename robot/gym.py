@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import RobotError
 from .base import ControlMode, Episode, Robot, RobotSpec
+from .camera_frame import copy_frame
 from .gym_spaces import action_range, key_of, part_at, parts, rgb
 
 RENDER = "render"
@@ -182,13 +183,7 @@ class GymRobot(Robot):
             else part_at(self._observation, self._paths[key])
         )
         frame = rgb(np.asarray(picture))
-        if frame.shape != out.shape:
-            height, width = frame.shape[:2]
-            raise RobotError(
-                f"camera {camera} gives {width}x{height}, the fleet file says "
-                f"{out.shape[1]}x{out.shape[0]}: write `width: {width}, height: {height}` there"
-            )
-        np.copyto(out, frame)
+        copy_frame(frame, out, camera, "gives")
         self._shown_ns[camera] = self._measured_ns
         return self._measured_ns
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from ..errors import DatasetError, RobotError
 from .base import ControlMode, Episode, Robot, RobotSpec
+from .camera_frame import copy_frame
 from .episode_source import find_episode, names_of
 
 _READS = 4
@@ -135,13 +136,7 @@ class ReplayRobot(Robot):
         except (DatasetError, StopIteration) as error:
             del self._films[camera]
             raise RobotError(f"{self._label}: {error or 'too few pictures'}") from error
-        if picture.shape != out.shape:
-            height, width = picture.shape[:2]
-            raise RobotError(
-                f"camera {camera} was recorded with {width}x{height}, the fleet file says "
-                f"{out.shape[1]}x{out.shape[0]}: write `width: {width}, height: {height}` there"
-            )
-        np.copyto(out, picture)
+        copy_frame(picture, out, camera, "was recorded with")
         self._shown_ns[camera] = self._measured_ns
         return self._measured_ns
 
