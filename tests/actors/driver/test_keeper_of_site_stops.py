@@ -186,29 +186,35 @@ def test_removing_a_stop_frees_no_robot_where_another_stands_in_for_others_only(
         assert held.stop is not None
 
 
-def half_copied(keys: Path) -> bytes:
-    """The operator's public key is on its way into the directory; what it will be."""
-    file = keys / "operator.pub"
-    whole = file.read_bytes()
-    file.write_bytes(whole[: len(whole) // 2])
-    return whole
+class HalfCopiedKey:
+    """A robot is stopped, and its stop lifted, while half of the operator's public key has been
+    copied into the directory of keys."""
+
+    def __init__(self, folder: Path) -> None:
+        state, keys = folder / "state", folder / "keys"
+        self.operator = new_key("operator", Role.OPERATOR, keys)
+        stop = site_stop(state)
+        self.held = keeper(state, keys)
+        assert self.held.look()
+        self._file = keys / "operator.pub"
+        self._whole = self._file.read_bytes()
+        self._file.write_bytes(self._whole[: len(self._whole) // 2])
+        site_lift(state, stop, self.operator)
+        self.held.look()
+        assert self.held.stop is not None
+
+    def complete(self) -> None:
+        """The rest of the key is there; the driver looks."""
+        self._file.write_bytes(self._whole)
+        self.held.look()
 
 
 @pytest.mark.usefixtures("impatient")
 def test_a_lift_counts_once_the_operators_key_is_there_whole(tmp_path: Path) -> None:
     """The driver that runs finds that by itself, without another lift."""
-    state, keys = tmp_path / "state", tmp_path / "keys"
-    operator = new_key("operator", Role.OPERATOR, keys)
-    stop = site_stop(state)
-    held = keeper(state, keys)
-    assert held.look()
-    whole = half_copied(keys)
-    site_lift(state, stop, operator)
-    held.look()
-    assert held.stop is not None
-    (keys / "operator.pub").write_bytes(whole)
-    held.look()
-    assert not held.why and held.freed()
+    copied = HalfCopiedKey(tmp_path)
+    copied.complete()
+    assert not copied.held.why and copied.held.freed()
 
 
 def test_a_release_at_the_robot_checks_the_lifts_of_the_site_once_more(
@@ -216,18 +222,11 @@ def test_a_release_at_the_robot_checks_the_lifts_of_the_site_once_more(
 ) -> None:
     """At once, and not when the next check is due."""
     monkeypatch.setattr(site_stop_store, "AGAIN_NS", 2**62)
-    state, keys = tmp_path / "state", tmp_path / "keys"
-    operator = new_key("operator", Role.OPERATOR, keys)
-    stop = site_stop(state)
-    held = keeper(state, keys)
-    assert held.look()
-    whole = half_copied(keys)
-    site_lift(state, stop, operator)
-    held.look()
-    (keys / "operator.pub").write_bytes(whole)
-    held.look()
+    copied = HalfCopiedKey(tmp_path)
+    held = copied.held
+    copied.complete()
     assert held.stop is not None
-    assert held.lift(operator.secret.decode()) == "" and held.stop is None
+    assert held.lift(copied.operator.secret.decode()) == "" and held.stop is None
 
 
 def test_a_lift_costs_a_robot_one_look_at_the_keys_and_nothing_for_those_of_others(
