@@ -38,15 +38,7 @@ class Inquiries:
         assert isinstance(inquiry, Inquiry), "the shell decodes every INQUIRY"
         asked: Open = inquiry.open
         self._counters.count("inquiries")
-        question = RoutedSession(
-            peer=peer,
-            opening=message,
-            service=asked.service,
-            replica=b"",
-            seen_ns=now_ns,
-            active_ns=now_ns,
-            placed_ns=now_ns,
-        )
+        question = RoutedSession.unplaced(peer, message, now_ns)
         self._pending.pop(question.robot, None)
         state = self._state
         place = state.placement.place(asked)

@@ -60,15 +60,7 @@ class RobotHandlers:
         if asked.robot != peer.name:
             self._refuse(peer, message, self._wrong_name(peer, asked, now_ns))
             return
-        session = RoutedSession(
-            peer=peer,
-            opening=message,
-            service=asked.service,
-            replica=b"",
-            seen_ns=now_ns,
-            active_ns=now_ns,
-            placed_ns=now_ns,
-        )
+        session = RoutedSession.unplaced(peer, message, now_ns)
         holder = self._state.sessions.of(peer.name)
         if holder is not None and self._is_older(session, holder, now_ns):
             self._refuse_older(peer, message, holder, now_ns)

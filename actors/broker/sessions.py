@@ -64,6 +64,21 @@ class RoutedSession:
     undelivered: ToRobot | None = None
     """The answer to the last request, if the robot was not connected when it was to be sent."""
 
+    @classmethod
+    def unplaced(cls, peer: Peer, opening: Received, now_ns: int) -> RoutedSession:
+        """The one that `opening`, an OPEN or INQUIRY of `peer`, asks for: at no replica yet."""
+        made = cls(
+            peer=peer,
+            opening=opening,
+            service="",
+            replica=b"",
+            seen_ns=now_ns,
+            active_ns=now_ns,
+            placed_ns=now_ns,
+        )
+        made.service = made.asked.service
+        return made
+
     @property
     def robot(self) -> str:
         return self.peer.name
