@@ -18,6 +18,8 @@ from ...transport import sockets
 from ...transport.bodies import Open, Request
 from ...transport.images import Pixels
 from ...transport.messages import Blobs
+from ..runtime.actor import Actor
+from ..runtime.client_configs import GrootConfig, OpenpiConfig
 from ..runtime.own_keys import OwnKeys
 from .client_log import ClientLog
 from .service_caller import ServiceCaller
@@ -47,6 +49,15 @@ class ClientService:
         self._incarnation = incarnation
         # Epochs rise over restarts too: the broker forgets an old session late.
         self._epochs = itertools.count(time.monotonic_ns() // 100_000_000 & 0xFFFFFFF)
+
+    @classmethod
+    def behind(cls, port: Actor, spec: PolicySpec, context: sockets.Context) -> ClientService:
+        """The service of the actor `port`, by its config, once the port has its keys."""
+        config: OpenpiConfig | GrootConfig = port.config
+        keys = OwnKeys(port.name, config.keys, (config.broker,))
+        keys.wait(port.wait_for)
+        port.resources.callback(keys.close)
+        return cls(config.service, spec, context, config.broker, keys, port.incarnation, port.log)
 
     def caller(self, client: str) -> ServiceCaller:
         """A session for the `client` of this name. Within a running loop."""

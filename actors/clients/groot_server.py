@@ -35,7 +35,6 @@ from ...transport.client_router import ClientRouter
 from ...transport.limits import Limits
 from ..runtime.actor import Actor
 from ..runtime.client_configs import GrootConfig
-from ..runtime.own_keys import OwnKeys
 from . import groot_arrays
 from .client_seats import ClientSeats
 from .client_service import ClientService
@@ -68,18 +67,7 @@ class GrootActor(Actor):
         token = None if config.api_token is None else read_secret(config.api_token)
         self._context: sockets.Context = zmq.Context()
         self.resources.callback(self._context.destroy, linger=100)
-        keys = OwnKeys(self.name, config.keys, (config.broker,))
-        keys.wait(self.wait_for)
-        self.resources.callback(keys.close)
-        self._service = ClientService(
-            config.service,
-            spec,
-            self._context,
-            config.broker,
-            keys,
-            self.incarnation,
-            self.log,
-        )
+        self._service = ClientService.behind(self, spec, self._context)
         self._counts = self._service.counts
         modalities = Modalities(spec, config.mapping)
         reader = GrootReader(spec, modalities)

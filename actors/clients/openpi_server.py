@@ -36,7 +36,6 @@ from ...policy.base import PolicySpec
 from ...transport import sockets
 from ..runtime.actor import Actor
 from ..runtime.client_configs import OpenpiConfig
-from ..runtime.own_keys import OwnKeys
 from . import msgpack_arrays, roboarena
 from .client_service import ClientService
 from .observation_mapping import ObservationReader
@@ -66,18 +65,7 @@ class OpenpiActor(Actor):
         self._metadata = msgpack_arrays.pack(_describe(config, spec))
         context: sockets.Context = zmq.Context()
         self.resources.callback(context.destroy, linger=100)
-        keys = OwnKeys(self.name, config.keys, (config.broker,))
-        keys.wait(self.wait_for)
-        self.resources.callback(keys.close)
-        self._service = ClientService(
-            config.service,
-            spec,
-            context,
-            config.broker,
-            keys,
-            self.incarnation,
-            self.log,
-        )
+        self._service = ClientService.behind(self, spec, context)
         self._counts = self._service.counts
         self._reader = ObservationReader(spec, config.mapping)
         self._listener = _listen(config.host, config.port)

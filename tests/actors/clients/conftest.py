@@ -173,16 +173,23 @@ def serve(
         assert sum(counts.values()) == served.kills, counts
 
 
+SHARED: dict[str, Any] = {
+    "services": {"pick": {"policy": "constant", "checkpoint": "conveyor-flow", "max_sessions": 40}},
+    "robots": [
+        {
+            "name": "r1",
+            "service": "pick",
+            "cameras": {name: {"width": 128, "height": 96} for name in ("overhead", "wrist")},
+        }
+    ],
+}
+"""A service that a robot of the fleet uses beside the clients."""
+
+
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A robot and openpi's clients use one service."""
-    robot = {
-        "name": "r1",
-        "service": "pick",
-        "cameras": {name: {"width": 128, "height": 96} for name in ("overhead", "wrist")},
-    }
-    pick = {"policy": "constant", "checkpoint": "conveyor-flow", "max_sessions": 40}
-    values = {"name": "opt", "services": {"pick": pick}, "robots": [robot]}
+    values = {"name": "opt", **SHARED}
     yield from serve(tmp_path_factory.mktemp("served"), values, metadata={"reset_pose": [0.5]})
 
 
@@ -210,11 +217,4 @@ def slow(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 @pytest.fixture(scope="module")
 def groot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """A robot and GR00T's clients use one service."""
-    robot = {
-        "name": "r1",
-        "service": "pick",
-        "cameras": {name: {"width": 128, "height": 96} for name in ("overhead", "wrist")},
-    }
-    pick = {"policy": "constant", "checkpoint": "conveyor-flow", "max_sessions": 40}
-    values = {"name": "grt", "services": {"pick": pick}, "robots": [robot]}
-    yield from serve(tmp_path_factory.mktemp("port"), values, kind="groot")
+    yield from serve(tmp_path_factory.mktemp("port"), {"name": "grt", **SHARED}, kind="groot")
