@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from . import sockets
 from .arrays import Buffer
 from .limits import DEFAULT, Limits
-from .packets import BUFFER_BYTES, NOW, PacketConnection, PeerGoneError
+from .packets import BUFFER_BYTES, NOW, PacketConnection
 from .poll import Poll, Source
 
 
@@ -67,7 +67,7 @@ class PacketClient:
         assert self._server is not None, "connected above"
         try:
             return self._server.send(frames)
-        except PeerGoneError:
+        except ConnectionError:
             return False  # not closed: what it sent before its end is still to be received
 
     def receive(self) -> list[Buffer] | None:
@@ -76,7 +76,7 @@ class PacketClient:
             return None
         try:
             return self._server.receive(self._buffer, self._limits)
-        except PeerGoneError:
+        except ConnectionError:
             self.close()
             return None
 

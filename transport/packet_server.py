@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from . import sockets
 from .arrays import Buffer
 from .limits import DEFAULT, Limits
-from .packets import BUFFER_BYTES, NOW, PacketConnection, PeerGoneError
+from .packets import BUFFER_BYTES, NOW, PacketConnection
 from .poll import Poll, Source
 
 _BACKLOG = 64
@@ -85,7 +85,7 @@ class PacketServer:
                 self._introduce(peer)
                 return None
             frames = peer.receive(self._buffer, self._limits)
-        except PeerGoneError:
+        except ConnectionError:
             self._drop(peer)
             return None
         return None if frames is None else (peer.identity, frames)
@@ -97,7 +97,7 @@ class PacketServer:
             return False
         try:
             return peer.send(frames)
-        except PeerGoneError:
+        except ConnectionError:
             del self._named[identity]  # not dropped: what it sent is still to be received
             return False
 
@@ -154,7 +154,7 @@ class PacketServer:
             self._poll.add(peer.fd)
         try:
             self._introduce(peer)
-        except PeerGoneError:
+        except ConnectionError:
             self._drop(peer)
 
     def _introduce(self, peer: _Peer) -> None:
@@ -164,14 +164,14 @@ class PacketServer:
         except BlockingIOError:
             return
         except OSError as error:
-            raise PeerGoneError from error
+            raise ConnectionError from error
         if not identity:
-            raise PeerGoneError
+            raise ConnectionError
         for other in [each for each in self._peers.values() if each.identity == identity]:
             if other.ended():
                 return  # what it had sent is received first
             if not self._handover:
-                raise PeerGoneError
+                raise ConnectionError
             self._drop(other)
         peer.socket.recv(_IDENTITY_BYTES, NOW)
         peer.identity, self._named[identity] = identity, peer

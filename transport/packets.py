@@ -43,10 +43,6 @@ _RECEIVED = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
 _CUT = int(socket.MSG_TRUNC | socket.MSG_CTRUNC)
 
 
-class PeerGoneError(Exception):
-    """The other end of a connection is closed."""
-
-
 class PacketConnection:
     """One end of a connection, which it owns from now on; the other end does the same."""
 
@@ -56,7 +52,7 @@ class PacketConnection:
 
     def send(self, frames: Sequence[Buffer]) -> bool:
         """Send all frames or nothing; False if the queue of the other end is full, or this process
-        has no descriptor for a file. Raises PeerGoneError."""
+        has no descriptor for a file. Raises ConnectionError if the other end is closed."""
         lengths = [len(frame) for frame in frames]
         head = struct.pack(f"<{len(lengths) + 1}I", len(lengths), *lengths)
         try:
@@ -69,13 +65,13 @@ class PacketConnection:
                 self._files.sent = number
         except OSError as error:
             if error.errno in _GONE:
-                raise PeerGoneError from error
+                raise ConnectionError from error
             return False
         return True
 
     def receive(self, buffer: bytearray, limits: Limits) -> list[Buffer] | None:
         """The frames of the next message, by a `buffer` of `BUFFER_BYTES`; None if there is none.
-        Raises WireError, and PeerGoneError after the last message."""
+        Raises WireError, and ConnectionError after the last message."""
         try:
             size, ancillary, flags, _ = self.socket.recvmsg_into(
                 (buffer,), _ANCILLARY_BYTES, _RECEIVED
@@ -85,9 +81,9 @@ class PacketConnection:
         except ConnectionResetError:  # said once, before what the peer had sent
             return self.receive(buffer, limits)
         except OSError as error:
-            raise PeerGoneError from error
+            raise ConnectionError from error
         if not size:
-            raise PeerGoneError
+            raise ConnectionError
         packet = memoryview(buffer)[:size]
         if not ancillary and not flags & _CUT:
             return frames_of(packet, None, limits)
