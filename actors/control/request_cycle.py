@@ -190,7 +190,7 @@ class RequestCycle:
         if asked is None:
             return Drop.UNASKED
         self._pause.interval_ns = interval_ns
-        self._pause.answered(self._asked_ns, waited_ns, batch_ns, self.step_ns, asked.seq)
+        self._pause.answered(self._asked_ns, waited_ns, batch_ns, self.step_ns, asked.seq, now_ns)
         if oldest_age_ns:
             oldest_ns = min(asked.observed_ns, self._asked_ns - oldest_age_ns)
             asked = msgspec.structs.replace(asked, observed_ns=oldest_ns)
@@ -305,7 +305,7 @@ class RequestCycle:
         if plan_ns >= self._buffer_ns:
             return False
         return not self._experienced or not self._pause.defers(
-            self._asked_ns, plan_ns, self._buffer_ns, latency_ns, self._now_ns
+            self._asked_ns, plan_ns, self._buffer_ns, latency_ns, self.step_ns, self._now_ns
         )
 
     @property

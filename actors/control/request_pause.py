@@ -6,10 +6,11 @@ keeps to it while its plan lasts: never so long that the answer might come after
 Robots that asked at one time (after a broker's restart, say) would do so again each time, because
 each asks as long after its last request as its plan lasts: some would wait for all others for as
 long as they run. So a robot that had to wait for others asks that much later the next time, when
-the device has served those that it waited for. Half of the robots add one step to that at requests
-of even numbers, the others at those of odd ones: so those who met once do not meet again, and the
-same ones are not always first. Waits of less than a third of a batch do not count, and those for
-one batch only where a robot asks so seldom that it loses a few percent of its requests by that.
+the device has served those that it waited for. At about half of its requests, chosen by a hash of
+its name and the request's number, it adds one step: robots that wait for the same time, and would
+meet again, part after a few requests, and the same ones are not always first. Waits of less than a
+third of a batch do not count. A wait for one batch counts, and the step is added, only where it is
+at most a sixteenth of the time between two requests: each costs so much of them at most.
 """
 
 from __future__ import annotations
@@ -23,12 +24,13 @@ _UNSENT_NS = 50_000_000
 _LATENCIES = 2
 """So many expected latencies before its plan ends a robot asks, whatever its pace."""
 _WAITS = 16
-"""A wait for one batch counts where so many of them are shorter than the time between requests."""
+"""A wait for one batch counts, and a step is added, where so many of them are no longer than the
+time between requests."""
 
 
 class RequestPause:
-    """One robot's. Pure: instants come from the caller. The parity of `seed` decides which half of
-    the robots it belongs to."""
+    """One robot's. Pure: instants come from the caller. `seed` is the robot's own: which requests
+    are made one step later still follows from it."""
 
     def __init__(self, seed: int = 0) -> None:
         self._seed = seed
@@ -36,37 +38,48 @@ class RequestPause:
         self._error_ns = _ERROR_NS
         self.interval_ns = 0
         """The pace that the service gave: one request in so long at most; 0: none."""
-        self._asked_ns = self._crowd_ns = self._later_ns = 0
-        """When the last request that was answered was made, for how long it waited for others'
-        beyond the batch that was under way, and how much later the next one is made for that."""
+        self._asked_ns = self._took_ns = self._crowd_ns = self._later_ns = 0
+        """When the last request that was answered was made (0: none in this session), how long its
+        answer took, for how much of that it waited for others' beyond the batch that was under way,
+        and how much later the next one is made for that."""
 
     def defers(
-        self, asked_ns: int, plan_ns: int, buffer_ns: int, latency_ns: int, now_ns: int
+        self,
+        asked_ns: int,
+        plan_ns: int,
+        buffer_ns: int,
+        latency_ns: int,
+        step_ns: int,
+        now_ns: int,
     ) -> bool:
-        """Whether a request that is due with a plan of `buffer_ns` is to wait: for the pace, the
-        last was made at `asked_ns`, or for the crowd to pass, while the plan of `plan_ns` lasts for
-        longer than an answer takes, `latency_ns` by experience."""
-        if plan_ns >= buffer_ns - self._later_ns and plan_ns > self._reserve_ns(latency_ns):
+        """Whether a request that is due with a plan of `buffer_ns` is to wait for the next step,
+        `step_ns` from now: for the pace, the last was made at `asked_ns`, or for the crowd to pass.
+        Only while the plan of `plan_ns` will then still last for longer than an answer takes,
+        `latency_ns` by experience."""
+        left_ns = plan_ns - step_ns
+        if plan_ns >= buffer_ns - self._later_ns and left_ns > self._reserve_ns(latency_ns):
             return True
-        return now_ns - asked_ns < self.interval_ns and plan_ns > _LATENCIES * latency_ns
+        return now_ns - asked_ns < self.interval_ns and left_ns > _LATENCIES * latency_ns
 
     def answered(
-        self, asked_ns: int, waited_ns: int, batch_ns: int, step_ns: int, seq: int
+        self, asked_ns: int, waited_ns: int, batch_ns: int, step_ns: int, seq: int, now_ns: int
     ) -> None:
         """The request `seq` of `asked_ns` was answered. It waited `waited_ns` for the device, which
         took `batch_ns` for its batch."""
-        before_ns, self._asked_ns = self._asked_ns, asked_ns
+        period_ns = asked_ns - (self._asked_ns or asked_ns)
+        self._asked_ns, self._took_ns = asked_ns, now_ns - asked_ns
         self._crowd_ns = self._later_ns = max(0, waited_ns - batch_ns)
-        seldom = _WAITS * min(waited_ns, batch_ns) <= asked_ns - before_ns
+        seldom = _WAITS * min(waited_ns, batch_ns) <= period_ns
         if seldom and 3 * waited_ns > batch_ns:
             self._later_ns = waited_ns
-        if self._later_ns:
-            self._later_ns += (self._seed + seq) % 2 * step_ns
+        if self._later_ns and _WAITS * step_ns <= period_ns:
+            self._later_ns += _bit(self._seed + seq) * step_ns
 
     def _reserve_ns(self, latency_ns: int) -> int:
-        """The plan that a robot does not give up for others: for two answers, of which one has no
-        crowd to wait for."""
-        return _LATENCIES * latency_ns - min(self._crowd_ns, latency_ns)
+        """The plan that a robot does not give up for others: for one answer as long as expected,
+        and one without the crowd. The last answer's crowd may be longer than what is expected: then
+        the rest of that answer is what one takes without it."""
+        return latency_ns + max(0, max(latency_ns, self._took_ns) - self._crowd_ns)
 
     def warning(self, replica: str) -> str:
         """That `replica` gave a pace, in words; empty if it gave none."""
@@ -87,7 +100,7 @@ class RequestPause:
     def new_session(self) -> None:
         """By another replica, perhaps: no experience with it."""
         self.succeeded()
-        self.interval_ns = self._crowd_ns = self._later_ns = 0
+        self.interval_ns = self._asked_ns = self._took_ns = self._crowd_ns = self._later_ns = 0
 
     def unsent(self, now_ns: int) -> None:
         self._until_ns = now_ns + _UNSENT_NS
@@ -104,3 +117,11 @@ class RequestPause:
     def succeeded(self) -> None:
         """A chunk was merged, or a session opened: the next error is the first again."""
         self._error_ns = _ERROR_NS
+
+
+def _bit(number: int) -> int:
+    """0 or 1, each of about half of the numbers. Two rows of successive numbers agree at about half
+    of their places, wherever they begin; the lowest bits of numbers agree at all or none."""
+    mixed = number * 0x9E3779B1 & 0xFFFFFFFF
+    mixed ^= mixed >> 16
+    return mixed * mixed >> 32 & 1

@@ -99,9 +99,10 @@ class CoreMachine(RuleBasedStateMachine):
     def step(self) -> int:
         return self.now_ns // DT
 
-    @rule(ticks=st.integers(1, 40), latency=st.integers(0, 12))
-    def all_goes_well(self, ticks: int, latency: int) -> None:
-        """The server beats, accepts, and answers after `latency` ticks."""
+    @rule(ticks=st.integers(1, 40), latency=st.integers(0, 12), waited=st.integers(0, 12))
+    def all_goes_well(self, ticks: int, latency: int, waited: int) -> None:
+        """The server beats, accepts, and answers after `latency` ticks; it says that the requests
+        had to wait for those of others for `waited`."""
         for n in range(ticks):
             self.tick(0)
             self.cycle.session.heard(1000 + n, self.cycle.session.epoch, self.now_ns)
@@ -109,7 +110,7 @@ class CoreMachine(RuleBasedStateMachine):
                 self.the_server_accepts(1)
             asked = self.cycle.buffer.outstanding
             if asked is not None and self.now_ns >= self.asked[-1][3] + latency * DT:
-                self._reply(asked.seq, asked.episode, asked.epoch, HORIZON)
+                self._reply(asked.seq, asked.episode, asked.epoch, HORIZON, waited * DT)
 
     @rule(ticks=st.integers(1, 20))
     def the_server_is_slow(self, ticks: int) -> None:
@@ -145,6 +146,8 @@ class CoreMachine(RuleBasedStateMachine):
             elif self.cycle.session.task.pending and self.cycle.session.terms is not None:
                 waits = self.cycle.buffer.outstanding is not None
                 assert waits or not self.cycle._pause.over(self.now_ns), "not asked for at once"
+            else:
+                self._check_unasked()
             dry = len(self.cycle.buffer) == 0
             command = self.source.command(self.now_ns)
             if dry:
@@ -158,6 +161,22 @@ class CoreMachine(RuleBasedStateMachine):
             self.epochs.add(epoch)
             self.cycle.session.opening(epoch, self.now_ns)
             self.awaited = True
+
+    def _check_unasked(self) -> None:
+        """Whatever a robot waits for, an answer at the next tick still comes before its plan is
+        dry."""
+        cycle = self.cycle
+        if (
+            cycle.session.terms is not None
+            and cycle.buffer.outstanding is None
+            and cycle.failsafe.may_request
+            and not cycle.why.driver
+            and cycle._pause.over(self.now_ns)
+        ):
+            plan_ns = cycle.plan_ns
+            buffer_ns = CONFIG.plan_settings.buffer_time_s * 1e9
+            lasts = plan_ns - DT > cycle.latency.expected_ns
+            assert plan_ns >= buffer_ns or lasts, "asked for too late"
 
     def _check_played(self, command: np.ndarray) -> None:
         action = self.source.action

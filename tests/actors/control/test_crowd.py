@@ -4,10 +4,11 @@ long as they run."""
 from __future__ import annotations
 
 import heapq
+from zlib import crc32
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.actors.control.latency_window import LatencyWindow
@@ -23,17 +24,19 @@ ROBOTS = 150
 """80 % of what the device does in full batches."""
 
 
-def waits_of_a_crowd(within_ns: int, spreads: bool) -> list[list[int]]:
-    """How long each robot's requests wait for the device when all robots first ask `within_ns`.
-    Each asks at the first of its ticks at which its plan is shorter than its buffer time and that
-    its pause does not put off, as `RequestCycle` does."""
+def waits_of_a_crowd(within_ns: int, spreads: bool) -> tuple[list[list[int]], int]:
+    """How long each robot's requests wait for the device when all robots first ask `within_ns`, and
+    how many answers come after the end of a plan. Each asks at the first of its ticks at which its
+    plan is shorter than its buffer time and that its pause does not put off, as `RequestCycle`
+    does."""
     schedule: Schedule[int] = Schedule(max_batch=BATCH, max_wait_ns=4 * MS)
-    pauses = [RequestPause(k) for k in range(ROBOTS)]
+    pauses = [RequestPause(crc32(b"r%d" % k)) for k in range(ROBOTS)]
     windows = [LatencyWindow() for _ in range(ROBOTS)]
     first_ns = [k * within_ns // ROBOTS for k in range(ROBOTS)]
     arrivals = [(ns, k) for k, ns in enumerate(first_ns)]
     waits: list[list[int]] = [[] for _ in range(ROBOTS)]
-    now_ns = seq = 0
+    plan_ends_ns = [S] * ROBOTS
+    now_ns = seq = dry = 0
     while now_ns < 20 * S:
         while arrivals and arrivals[0][0] <= now_ns:
             at_ns, k = heapq.heappop(arrivals)
@@ -48,27 +51,34 @@ def waits_of_a_crowd(within_ns: int, spreads: bool) -> list[list[int]]:
             waits[k].append(now_ns - asked_ns)
             latency_ns = waits[k][-1] + BATCH_NS
             windows[k].record(latency_ns)
+            dry += asked_ns + latency_ns > plan_ends_ns[k]
+            plan_ends_ns[k] = asked_ns + CHUNK_NS
             if spreads:
-                pauses[k].answered(asked_ns, waits[k][-1], BATCH_NS, TICK_NS, len(waits[k]))
+                told = waits[k][-1], BATCH_NS, TICK_NS, len(waits[k])
+                pauses[k].answered(asked_ns, *told, asked_ns + latency_ns)
             asks_ns = asked_ns + CHUNK_NS - BUFFER_NS
             while pauses[k].defers(
                 asked_ns,
-                asked_ns + CHUNK_NS - asks_ns - 1,
+                plan_ends_ns[k] - asks_ns - 1,
                 BUFFER_NS,
                 windows[k].expected_ns,
+                TICK_NS,
                 asks_ns,
             ):
                 asks_ns += TICK_NS
             heapq.heappush(arrivals, (max(asks_ns, asked_ns + latency_ns), k))
         now_ns += BATCH_NS
-    return waits
+    return waits, dry
 
 
 @pytest.mark.parametrize("within_ns", [50 * MS, 300 * MS, 700 * MS])
 def test_a_crowd_disperses_when_each_asks_as_much_later_as_it_had_to_wait(within_ns: int) -> None:
-    """However they began the slowest soon waits little longer than the fastest; without it not."""
-    fair, latest_ns, requests = served(waits_of_a_crowd(within_ns, spreads=True))
-    unfair, late_ns, most = served(waits_of_a_crowd(within_ns, spreads=False))
+    """The slowest soon waits little longer than the fastest, and no plan ends for it."""
+    spread, dry = waits_of_a_crowd(within_ns, spreads=True)
+    crowded, crowded_dry = waits_of_a_crowd(within_ns, spreads=False)
+    assert dry == crowded_dry == 0
+    fair, latest_ns, requests = served(spread)
+    unfair, late_ns, most = served(crowded)
     assert fair < 1.7 and latest_ns <= 3 * BATCH_NS
     assert unfair > 2.5 and late_ns > 3 * BATCH_NS
     assert requests >= 0.9 * most
@@ -99,7 +109,23 @@ def test_a_robot_that_waited_for_others_asks_that_much_later_once() -> None:
             assert cycle.replied(CHUNK, CHUNK, key(cycle), step, now_ns) is None
             cycle.latency._expected_ns = 10 * MS
     gaps = [later - earlier for earlier, later in zip([S, *asked], asked, strict=False)]
-    assert gaps[0] - gaps[1] in (200 * MS, 300 * MS) and len(set(gaps[1:])) == 1
+    assert gaps[0] == gaps[1] + 200 * MS and len(set(gaps[1:])) == 1
+
+
+@pytest.mark.parametrize("names", [("left", "right"), ("r1", "r2"), ("r1", "r3"), ("r4", "r5")])
+def test_two_robots_that_asked_at_one_time_soon_ask_a_step_apart(names: tuple[str, str]) -> None:
+    """Also those whose names differ little, with requests of the same numbers."""
+    asks = []
+    for name in names:
+        pause, put_off = RequestPause(crc32(name.encode())), []
+        for seq in range(1, 13):
+            asked_ns, now_ns, plan_ns = seq * S, (seq + 1) * S, BUFFER_NS - 80 * MS - 1
+            pause.answered(asked_ns, 80 * MS, 40 * MS, TICK_NS, seq, asked_ns + 120 * MS)
+            put_off.append(pause.defers(asked_ns, plan_ns, BUFFER_NS, 120 * MS, TICK_NS, now_ns))
+        asks.append(put_off)
+    apart = sum(a != b for a, b in zip(*asks, strict=True))
+    assert 3 <= apart <= 9
+    assert all(3 <= sum(each) <= 9 for each in asks)
 
 
 @given(
@@ -107,37 +133,46 @@ def test_a_robot_that_waited_for_others_asks_that_much_later_once() -> None:
     period_ns=st.integers(1, 2 * S),
     waited_ns=st.integers(0, S),
     batch_ns=st.integers(1, S),
+    net_ns=st.integers(0, S),
     latency_ns=st.integers(1, S),
-    buffer_ns=st.integers(1, 2 * S),
-    share=st.floats(0.0, 1.0),
+    step_ns=st.integers(MS, S),
+    buffer_ns=st.integers(1, 4 * S),
+    later_ns=st.integers(1, S) | st.integers(1, 50 * MS),
 )
+@example(1, S, 450 * MS, 40 * MS, 0, 60 * MS, TICK_NS, 500 * MS, 400 * MS)
+@example(1, S, 260 * MS, 40 * MS, 0, 90 * MS, S // 4, 500 * MS, 250 * MS)
+@example(2, S // 10, 80 * MS, 40 * MS, 0, 10 * MS, S // 4, S, 200 * MS)
 def test_others_put_a_request_off_by_a_bounded_time_and_never_beyond_what_the_plan_allows(
     seq: int,
     period_ns: int,
     waited_ns: int,
     batch_ns: int,
+    net_ns: int,
     latency_ns: int,
+    step_ns: int,
     buffer_ns: int,
-    share: float,
+    later_ns: int,
 ) -> None:
-    """By nothing without a wait; for one batch by at most a sixteenth of the period and a step."""
-    plan_ns = int(share * (buffer_ns - 1))
+    """By nothing without a wait, and for one batch by an eighth of the requests at most."""
+    later_ns = min(later_ns, buffer_ns)
+    plan_ns = buffer_ns - later_ns
+    answered_ns = S + period_ns + net_ns + waited_ns + batch_ns
     put_off = set()
     for _ in range(2):
-        pause = RequestPause(7)
-        pause.answered(S, 0, batch_ns, TICK_NS, seq)
-        pause.answered(S + period_ns, waited_ns, batch_ns, TICK_NS, seq + 1)
-        put_off.add(pause.defers(S + period_ns, plan_ns, buffer_ns, latency_ns, 5 * S))
+        pause = RequestPause(crc32(b"left"))
+        pause.answered(S, 0, batch_ns, step_ns, seq, S + batch_ns)
+        pause.answered(S + period_ns, waited_ns, batch_ns, step_ns, seq + 1, answered_ns)
+        put_off.add(pause.defers(S + period_ns, plan_ns, buffer_ns, latency_ns, step_ns, 5 * S))
     assert len(put_off) == 1
-    crowd_ns = max(0, waited_ns - batch_ns)
+    crowd_ns, left_ns = max(0, waited_ns - batch_ns), plan_ns - step_ns
+    alone_ns = net_ns + min(waited_ns, batch_ns) + batch_ns
     if put_off.pop():
-        assert plan_ns > latency_ns, "an answer may come after the plan's end"
-        assert waited_ns and buffer_ns - plan_ns <= waited_ns + TICK_NS
-        assert crowd_ns or buffer_ns - plan_ns <= period_ns // 16 + TICK_NS
+        assert left_ns > latency_ns, "an answer may come after the plan's end"
+        assert left_ns > latency_ns + min(alone_ns, latency_ns), "nothing is left for another one"
+        assert waited_ns and later_ns <= waited_ns + period_ns // 16
+        assert crowd_ns or later_ns <= period_ns // 8
     else:
-        assert buffer_ns - plan_ns > crowd_ns or plan_ns <= 2 * latency_ns - min(
-            crowd_ns, latency_ns
-        )
+        assert later_ns > crowd_ns or left_ns <= latency_ns + max(alone_ns, latency_ns - crowd_ns)
 
 
 @pytest.mark.parametrize("learnt", [{"waited_ns": S}, {"interval_ns": 30 * S}])

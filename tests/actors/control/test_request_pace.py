@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import numpy as np
-from hypothesis import given
+from typing import NamedTuple
+
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.tests.actors.control.request_cycles import (
     CHUNK,
     MS,
-    TERMS,
     S,
     ask,
     key,
@@ -65,32 +65,63 @@ def test_a_new_session_begins_without_a_pace() -> None:
     assert cycle.warnings == []
 
 
+class Answers(NamedTuple):
+    """What a service that answers a robot of `fps` tells it, all in its steps but the pace."""
+
+    fps: float
+    took_steps: list[float]
+    """How long each answer takes."""
+    waits: list[tuple[float, float]]
+    """The waits and the batches that the answers name, in turn."""
+    interval_s: float
+
+
+ALONE = [(0.0, 0.0)]
+
+
 @given(
-    st.floats(0, 60),
-    st.floats(0.1, 0.9),
-    st.lists(st.integers(1, 4), min_size=1, max_size=20),
+    answers=st.builds(
+        Answers,
+        fps=st.floats(1, 1000),
+        took_steps=st.lists(st.floats(0.01, 4), min_size=1, max_size=12),
+        waits=st.lists(st.tuples(st.floats(0, 12), st.floats(0, 4)), min_size=1, max_size=4),
+        interval_s=st.just(0.0) | st.floats(0, 60),
+    ),
+    buffer_steps=st.floats(0.5, 10),
 )
-def test_a_pace_never_lets_a_plan_run_dry(
-    interval_s: float, buffer_time_s: float, latencies: list[int]
+@example(Answers(4.0, [0.36] * 12, [(0.12, 0.16)], 0.0), 2.0)
+@example(Answers(3.0, [0.27] * 12, [(0.09, 0.12)], 0.0), 1.5)
+@example(Answers(1.0, [0.09] * 12, [(0.03, 0.04)], 0.0), 1.5)
+@example(Answers(4.0, [0.3], ALONE, 60.0), 2.0)
+def test_neither_a_pace_nor_a_crowd_lets_a_plan_run_dry(
+    answers: Answers, buffer_steps: float
 ) -> None:
-    """With answers within what was expected the plan lasts, whatever pace is asked for."""
-    cycle = paced(interval_s, buffer_time_s)
-    cycle.latency._expected_ns = max(latencies) * STEP_NS
-    interval_ns, step, now_ns = round(interval_s * S), 10, S
-    for latency_steps in latencies:
-        asked = None
-        while asked is None:
-            asked = cycle.ask(now_ns, step, now_ns)
-            if asked is None:
-                assert cycle.buffer.pop(now_ns) is not None, "dry, and nothing was asked for"
-                step, now_ns = step + 1, now_ns + STEP_NS
+    """With answers within what was expected a plan lasts wherever it does without the two."""
+    if not dry_ticks(answers._replace(waits=ALONE, interval_s=0.0), buffer_steps):
+        assert not dry_ticks(answers, buffer_steps)
+
+
+def dry_ticks(answers: Answers, buffer_steps: float) -> int:
+    """At how many ticks a robot has nothing to play until its last request is answered."""
+    fps, interval_ns = answers.fps, round(answers.interval_s * S)
+    settings = {"buffer_time_s": buffer_steps / fps}
+    cycle = opened(new_cycle(fps=fps, plan_settings=settings), fps=fps)
+    step_ns = cycle.step_ns
+    took_ns = [round(steps * step_ns) for steps in answers.took_steps]
+    told_ns = [tuple(round(steps * step_ns) for steps in each) for each in answers.waits]
+    now_ns, step, dry, answered_ns = S, 10, 0, None
+    for turn, answer_ns in enumerate([0, *took_ns]):
+        while (request := cycle.ask(now_ns, step, now_ns)) is None:
+            dry += cycle.buffer.pop(now_ns) is None
+            now_ns, step = now_ns + step_ns, step + 1
         cycle.asked(now_ns)
-        for _ in range(latency_steps):
-            played = cycle.buffer.pop(now_ns)
-            # A buffer shorter than the latency is dry without a pace too.
-            assert played is not None or buffer_time_s * 10 <= latency_steps + 1
-            step, now_ns = step + 1, now_ns + STEP_NS
-        before_ns = cycle.latency.expected_ns
-        chunk = np.zeros((TERMS.chunk_size, 2), np.float32)
-        cycle.replied(chunk, chunk, key(cycle), step, now_ns, interval_ns=interval_ns)
-        cycle.latency._expected_ns = before_ns
+        answered_ns = now_ns + answer_ns
+        while now_ns < answered_ns:
+            dry += cycle.buffer.pop(now_ns) is None
+            now_ns, step = now_ns + step_ns, step + 1
+        waited_ns, batch_ns = told_ns[turn % len(told_ns)]
+        name = request.asked.seq, request.asked.episode, request.asked.epoch
+        told = {"interval_ns": interval_ns, "waited_ns": waited_ns, "batch_ns": batch_ns}
+        assert cycle.replied(CHUNK, CHUNK, name, step, answered_ns, **told) is None
+        cycle.latency._expected_ns = max(took_ns)
+    return dry
