@@ -45,12 +45,12 @@ class BootMessage(msgspec.Struct, frozen=True, tag="boot"):
 
 
 class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):
-    """Carries more of the boot's descriptors."""
+    """Carries more descriptors of the boot or the reconfiguration before it."""
 
 
 class Reconfiguration(msgspec.Struct, frozen=True, tag="reconfigure"):
     """An actor's whole configuration, changed in what it takes over while it runs. The descriptors
-    of `segments` come with it; `names` are those of all segments that it has now."""
+    of `segments` come with it, as a boot's; `names` are those of all segments that it has now."""
 
     config: dict[str, Any]
     names: tuple[str, ...] = ()

@@ -87,6 +87,7 @@ class Link:
         self.stopping = False
         self.reconfigurations: list[tuple[Reconfiguration, list[int]]] = []
         """Those that `commands` has read, with their descriptors, which the caller owns."""
+        self._incomplete: tuple[Reconfiguration, list[int]] | None = None
         self.orphaned = False
         """The supervisor is gone, so that this actor is neither restarted nor killed: it must end
         by itself."""
@@ -128,8 +129,7 @@ class Link:
                 self.orphaned = self.stopping = True
                 return received
             message = _decode_at_actor(packet)
-            if isinstance(message, Reconfiguration):
-                self.reconfigurations.append((message, fds))
+            self._collect(message, fds)
             if not isinstance(message, Command):
                 continue
             if message.verb == "stop":
@@ -150,12 +150,31 @@ class Link:
 
     def close(self) -> None:
         for _, fds in self.reconfigurations:
-            for fd in fds:
-                os.close(fd)
+            _close(fds)
+        self._drop_incomplete()
         self._epoll.close()
         self._sock.close()
         os.close(self._signal_in)
         os.close(self._signal_out)
+
+    def _collect(self, message: FromSupervisor, fds: list[int]) -> None:
+        """Take the descriptors that came with `message`: a reconfiguration's may come in parts."""
+        if isinstance(message, Reconfiguration):
+            self._drop_incomplete()
+            self._incomplete = message, fds
+        elif isinstance(message, Descriptors) and self._incomplete is not None:
+            self._incomplete[1].extend(fds)
+        else:
+            _close(fds)
+            return
+        if len(self._incomplete[1]) >= len(self._incomplete[0].segments):
+            self.reconfigurations.append(self._incomplete)
+            self._incomplete = None
+
+    def _drop_incomplete(self) -> None:
+        if self._incomplete is not None:
+            _close(self._incomplete[1])
+            self._incomplete = None
 
     def _send(self, message: FromActor) -> None:
         with contextlib.suppress(BlockingIOError, ConnectionError):
@@ -176,11 +195,7 @@ class SupervisorLink:
     def boot(self, message: BootMessage, fds: list[int]) -> None:
         """Send the boot and the descriptors of its segment table. They fit the socket's buffer:
         a warm spare or a new process has received nothing before."""
-        first, rest = fds[:FDS_PER_PACKET], fds[FDS_PER_PACKET:]
-        self._send(message, first)
-        while rest:
-            self._send(Descriptors(), rest[:FDS_PER_PACKET])
-            rest = rest[FDS_PER_PACKET:]
+        self._send_in_parts(message, fds)
 
     def command(self, verb: str, args: dict[str, Any] | None = None, id: int = 0) -> bool:
         """Send a command; False when the actor is gone or no longer reads its link. Raises
@@ -194,12 +209,10 @@ class SupervisorLink:
 
     def reconfigure(self, message: Reconfiguration, fds: list[int]) -> bool:
         """Send a changed configuration and the descriptors of its segments; False when the actor is
-        gone or no longer reads its link, or there are too many."""
-        if len(fds) > FDS_PER_PACKET:
-            return False
+        gone or no longer reads its link, or the system allows no more descriptors on their way."""
         try:
-            self._send(message, fds)
-        except (BlockingIOError, ConnectionError):
+            self._send_in_parts(message, fds)
+        except OSError:
             return False
         return True
 
@@ -224,9 +237,20 @@ class SupervisorLink:
     def close(self) -> None:
         self._sock.close()
 
+    def _send_in_parts(self, message: BootMessage | Reconfiguration, fds: list[int]) -> None:
+        """Send `message` with as many descriptors as a packet carries, and the rest after it."""
+        self._send(message, fds[:FDS_PER_PACKET])
+        for start in range(FDS_PER_PACKET, len(fds), FDS_PER_PACKET):
+            self._send(Descriptors(), fds[start : start + FDS_PER_PACKET])
+
     def _send(self, message: FromSupervisor, fds: list[int]) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         self._sock.sendmsg([_encode(message)], rights)
+
+
+def _close(fds: list[int]) -> None:
+    for fd in fds:
+        os.close(fd)
 
 
 def _checked(command: Command) -> bytes:
