@@ -68,6 +68,7 @@ class FrameRing:
             head[LAYOUT] = LAYOUT_VERSION
             for word, value in zip((HEIGHT, WIDTH, CHANNELS, SLOTS), dimensions, strict=True):
                 head[word] = value
+            fence()  # a reader that finds this nonce finds this shape
             head[NONCE] = secrets.randbits(63) or 1
             fence()
             head[MAGIC] = MAGIC_NUMBER  # last: a writer killed before this leaves it unformatted

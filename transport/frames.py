@@ -65,6 +65,7 @@ class FrameReader:
     def __init__(self, buffer: memoryview | mmap | bytearray):
         self._buffer = memoryview(buffer).cast("B").toreadonly()
         self._ring: RingMemory | None = None
+        self._attached_nonce = 0
         self.torn = 0
 
     @property
@@ -136,7 +137,8 @@ class FrameReader:
             slot = ring.slot_words[index]
             if wanted and slot[SEQUENCE] == 2 * wanted:
                 fence()
-                frame = Frame(wanted, int(slot[CAPTURE]), ring.images[index])
+                # A new array: whoever gets it may change its shape.
+                frame = Frame(wanted, int(slot[CAPTURE]), ring.images[index].view())
                 if self.valid(frame):
                     return frame
             if number or not wanted:
@@ -153,10 +155,12 @@ class FrameReader:
 
     def find(self, reference: FrameReference) -> Frame | None:
         """`view` of the frame that `reference` names; None for one of another ring, or of this
-        memory before it was formatted anew. Ask `holds` after use."""
-        if reference.number < 1 or reference.nonce != self.nonce:
+        memory before it was formatted anew, perhaps to another shape. Ask `holds` after use."""
+        nonce = self.nonce
+        if reference.number < 1 or reference.nonce != nonce:
             return None
-        return self.view(reference.number)
+        ring = self._attach(anew=nonce != self._attached_nonce)
+        return None if ring is None else self.view(reference.number)
 
     def holds(self, reference: FrameReference) -> bool:
         """Whether all that was read of what `find` returned so far is that frame's."""
@@ -220,11 +224,14 @@ class FrameReader:
         fence()
         return Frame(number, capture_ns, image) if slot[SEQUENCE] == 2 * number else None
 
-    def _attach(self) -> RingMemory | None:
-        if self._ring is None:
+    def _attach(self, anew: bool = False) -> RingMemory | None:
+        if self._ring is None or anew:
             head = words(self._buffer, 0, HEAD_WORDS)
             if head[MAGIC] == 0:
                 return None
             fence()
+            nonce = int(head[NONCE])
+            fence()
             self._ring = RingMemory.over(self._buffer, *geometry(head, len(self._buffer)))
+            self._attached_nonce = nonce
         return self._ring

@@ -12,7 +12,7 @@ from holdfast.transport.frame_reference import FrameReference
 from holdfast.transport.frame_ring import FrameRing
 from holdfast.transport.frames import FrameReader
 
-SHAPE = (2, 3, 3)
+SHAPE, TURNED = (2, 3, 3), (3, 2, 3)
 SIZE = FrameRing.size_for(SHAPE)
 SLOTS = 4
 
@@ -21,7 +21,7 @@ class Camera:
     """A ring, its readers' view of it, and the value that each of its frames has."""
 
     def __init__(self) -> None:
-        self.memory = bytearray(SIZE)
+        self.memory, self.shape = bytearray(SIZE), SHAPE
         self.ring = FrameRing(self.memory, SHAPE)
         self.reader = FrameReader(self.memory)
         self.values: dict[FrameReference, int] = {}
@@ -29,7 +29,7 @@ class Camera:
 
     def put(self, value: int) -> None:
         self.begin()
-        number = self.ring.put(np.full(SHAPE, value, np.uint8), 1)
+        number = self.ring.put(np.full(self.shape, value, np.uint8), 1)
         assert number == self.begun
         self.open = False
         self.values[FrameReference(self.reader.nonce, number)] = value
@@ -40,12 +40,13 @@ class Camera:
         self.ring.slot()[:] = 255
 
     def restart(self) -> None:
-        self.ring, self.open = FrameRing(self.memory, SHAPE, incarnation=2), False
+        self.ring, self.open = FrameRing(self.memory, self.shape, incarnation=2), False
 
     def format_anew(self) -> None:
-        """As a camera does with memory that was damaged."""
+        """As a camera does with memory that was damaged, or that had its width for its height."""
         self.memory[:] = bytes(SIZE)
-        self.ring = FrameRing(self.memory, SHAPE)
+        self.shape = TURNED if self.shape == SHAPE else SHAPE
+        self.ring = FrameRing(self.memory, self.shape)
         self.begun, self.open = 0, False
 
 
@@ -85,6 +86,7 @@ def test_a_reference_finds_its_own_frame_or_none(
                 )
                 assert (found is not None) == here == each.reader.holds(reference)
                 if found is not None:
+                    assert found.image.shape == each.shape
                     assert (found.image == written).all()
                     assert each.reader.reference(found) == reference
                     assert each.reader.spare(reference.number) >= 0

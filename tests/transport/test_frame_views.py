@@ -31,6 +31,9 @@ def test_a_view_of_a_frame_is_valid_until_its_slot_is_written_again(
     assert np.shares_memory(frame.image, np.frombuffer(memory, np.uint8))
     assert not frame.image.flags.writeable
     assert reader.valid(frame) and (frame.image == expected).all()
+    frame.image.resize(SHAPE[0] * SHAPE[1] * SHAPE[2], refcheck=False)
+    again = reader.view(expected)
+    assert again is not None and again.image.shape == SHAPE, "each view is an array of its own"
     for _ in range(after):
         ring.put(np.zeros(SHAPE, np.uint8), capture_ns=99)
     assert reader.valid(frame) == (before + after < expected + ring.slots)
