@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import ceil
 
 from ...errors import PolicyError
@@ -14,6 +15,7 @@ from ..control.plan_memory import SEGMENT_BYTES
 from ..control.teleop_register import teleop_bytes
 from ..driver import registers
 from ..jitter_probe import KEPT
+from ..runtime.ring_times import KEPT_S
 from ..runtime.spec import SegmentUse
 from ..runtime.status_board import BOARD_SIZE
 from .places import places_on
@@ -23,20 +25,18 @@ from .service_entry import ServiceEntry
 from .specs import policy_spec
 
 _PAUSE_BYTES = 16
-KEPT_S = 0.04
-"""Twice as long as a network actor leaves frames in their rings (`ring_use.COPY_AFTER_NS`)."""
-
 _IMAGE_ALIGNMENT = 64
 
 
 def frames(fleet: FleetFile, robot: RobotEntry, name: str, writable: bool = False) -> SegmentUse:
-    """The newest frames of a camera, and as many as its policy looks back. Each is
-    there for `KEPT_S` after the next has come, because replicas read it in place."""
+    """The newest frames of a camera, and as many as its policy looks back. Where replicas read them
+    in place, each is there for `KEPT_S` after the next has come."""
     camera = robot.cameras[name]
     history_s = history_steps(fleet, robot) / robot.fps
     # A camera may be a little faster than it is configured, and a frame is older than its use.
     earlier = ceil(1.1 * (history_s + robot.images.max_frame_age_s) * camera.fps)
-    slots = max(4, 2 + ceil(1.1 * KEPT_S * camera.fps)) + (earlier if history_s else 0)
+    kept = 2 + ceil(1.1 * KEPT_S * camera.fps) if name in _read(fleet, robot).values() else 0
+    slots = max(4, kept) + (earlier if history_s else 0)
     size = FrameRing.size_for((camera.height, camera.width, 3), slots)
     return SegmentUse(f"{robot.name}/{name}", size, writable)
 
@@ -118,20 +118,29 @@ def outbox_takes(fleet: FleetFile, robot: RobotEntry, service: str) -> bool:
         return False
 
 
-def rings_read(fleet: FleetFile, robot: RobotEntry, service: str) -> dict[str, SegmentUse]:
-    """The rings, by the cameras' names on the wire, from which replicas of `service` read frames of
-    this robot: all, or none if an image travels in another size than it is captured in."""
-    sizes = {
-        camera.name: (camera.width, camera.height)
-        for camera in policy_spec(fleet, fleet.services[service]).cameras
-    }
+def rings_read(fleet: FleetFile, robot: RobotEntry) -> dict[str, SegmentUse]:
+    """The rings, by the cameras' names on the wire, from which replicas of the robot's own service
+    read its frames: all, or none if an image travels in another size than it is captured in."""
+    return {wire: frames(fleet, robot, name) for wire, name in _read(fleet, robot).items()}
+
+
+def _read(fleet: FleetFile, robot: RobotEntry) -> Mapping[str, str]:
+    """The cameras of `rings_read` by their names on the wire."""
+    own = fleet.services.get(robot.service)
+    if own is None or not is_near(own, robot):
+        return {}
+    try:
+        policy = policy_spec(fleet, own)
+    except PolicyError:  # a policy that cannot be described here
+        return {}
+    sizes = {camera.name: (camera.width, camera.height) for camera in policy.cameras}
     wire = {robot.rename.get(name, name): name for name in robot.cameras}
     seen = {name: robot.cameras[wire[name]] for name in sizes if name in wire}
     if robot.images.resize == "edge" and any(
         (camera.width, camera.height) != sizes[name] for name, camera in seen.items()
     ):
         return {}
-    return {name: frames(fleet, robot, wire[name]) for name in seen}
+    return {name: wire[name] for name in seen}
 
 
 def _request_bytes(fleet: FleetFile, robot: RobotEntry, service: str) -> int:

@@ -43,10 +43,11 @@ def replica(context: HostContext, name: str, place: Place, k: int) -> ActorSpec:
     outboxes = {
         robot.name: segment_uses.outbox(context.fleet, robot, writable=False) for robot in near
     }
+    # Of its own robots only: a replica has one descriptor open for each ring.
     rings = {
         robot.name: found
         for robot in near
-        if (found := segment_uses.rings_read(context.fleet, robot, name))
+        if robot.service == name and (found := segment_uses.rings_read(context.fleet, robot))
     }
     config = replace(
         _served(context, name, place.host, place.device, k),

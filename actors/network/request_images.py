@@ -46,6 +46,8 @@ class RequestImages:
         self._asked: Header | None = None
         self._taken = RequestFrames({}, {})
         self._shared: dict[FrameKey, Image] | None = None
+        self._in_rings = False
+        self._taken_ns = 0
         self.oldest_ns = 0
         """When the oldest image of the last request was captured (monotonic ns); 0: it had none."""
         self.ages_s: dict[str, float] = {}
@@ -81,7 +83,7 @@ class RequestImages:
             self._read = partial(self._taken_at, wanted, since_ns, instants_ns)
             self._read(now_ns, "ring" if self._config.jpeg_quality else "message")
             return
-        in_rings = self._in_rings(terms, wanted) and self.use.allowed(now_ns)
+        in_rings = self._read_there(terms, wanted) and self.use.allowed(now_ns)
         place: Place = "ring" if in_rings else "kept"
         self._taken_at(wanted, since_ns, instants_ns, now_ns, place, outbox.reserve)
         if in_rings and self.frames.passing:
@@ -91,7 +93,12 @@ class RequestImages:
         frames = self.frames.references() if in_rings else {}
         references = outbox.promise() if in_rings else outbox.publish()
         self._shared = {key: Blobs.reference(r, frames.get(key)) for key, r in references.items()}
-        self.use.asked(in_rings, now_ns)
+        self._in_rings, self._taken_ns = in_rings, now_ns
+
+    def sent(self) -> None:
+        """The request is on its way; without this its frames are not copied any more."""
+        if self._shared:
+            self.use.asked(self._in_rings, self._taken_ns)
 
     def wait_ms(self, at_most_ms: int) -> int:
         """In how much time `copy_overdue` is to be called, rounded up."""
@@ -115,7 +122,7 @@ class RequestImages:
         found = True
         if header.kind is Kind.ERROR:
             error: Error = decode(frames, header=header).body
-            found = not error.reason.startswith("shm-")
+            found = error.reason != "shm-overwritten"
         self.use.answered(found, now_ns)
 
     def _taken_at(
@@ -164,10 +171,13 @@ class RequestImages:
             age_s = max(0.0, (asked.token - self.oldest_ns) / 1e9)
         return msgspec.structs.replace(body, oldest_input_age_s=age_s)
 
-    def _in_rings(self, terms: Accept | None, wanted: dict[str, tuple[int, int] | None]) -> bool:
-        """Whether the replica reads all the frames that travel in their rings."""
+    def _read_there(self, terms: Accept | None, wanted: dict[str, tuple[int, int] | None]) -> bool:
+        """Whether the replica reads all the frames that travel, and there are some, in their
+        rings."""
         ours = wanted.keys() & self._config.cameras.keys()
-        return terms is not None and ours <= set(terms.rings) and self.frames.unscaled(wanted)
+        if terms is None or not ours:
+            return False
+        return ours <= set(terms.rings) and self.frames.unscaled(wanted)
 
     def _wanted(self, terms: Accept | None) -> dict[str, tuple[int, int] | None]:
         """The cameras whose images travel, and at what size: the policy's, or as captured."""

@@ -12,10 +12,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-COPY_AFTER_NS = 20_000_000
-"""`segment_uses.frames` keeps frames for twice as long."""
+from ..runtime.ring_times import COPY_AFTER_NS
+
 FAILED_NS = 60_000_000_000
-"""For how long rings are not used after the replica did not find a frame."""
+"""For how long rings are not used after the replica did not find a frame: twice as long after each
+further one in a row, at most `MAX_FAILED_NS`."""
+MAX_FAILED_NS = 64 * FAILED_NS
 
 
 class RingUse:
@@ -33,6 +35,7 @@ class RingUse:
         self._asked_ns: int | None = None
         self._in_rings = self._slow = False
         self._failed_until_ns = 0
+        self._failed_ns = FAILED_NS
 
     def allowed(self, now_ns: int) -> bool:
         """Whether the next request may leave its frames in their rings."""
@@ -62,7 +65,10 @@ class RingUse:
         self._slow = now_ns - self._asked_ns >= COPY_AFTER_NS
         if self._in_rings and not found:
             self.counts["gone"] += 1
-            self._failed_until_ns = now_ns + FAILED_NS
+            self._failed_until_ns = now_ns + self._failed_ns
+            self._failed_ns = min(2 * self._failed_ns, MAX_FAILED_NS)
+        elif self.copy_due_ns is not None:  # the rings alone had them
+            self._failed_ns = FAILED_NS
         self._asked_ns = self.copy_due_ns = None
 
     def _late(self, now_ns: int) -> None:

@@ -18,7 +18,7 @@ from holdfast.actors.fleet.loading import loads
 from holdfast.actors.fleet.places import places, replica_names
 from holdfast.actors.fleet.schema import FleetFile
 from holdfast.actors.fleet.service_entry import PlacementEntry, ServiceEntry
-from holdfast.actors.network.ring_use import COPY_AFTER_NS
+from holdfast.actors.runtime.ring_times import COPY_AFTER_NS
 from holdfast.policy.base import PolicySpec
 from holdfast.tests.actors.fleet.files import actors, faults
 from holdfast.transport.frame_ring import FrameRing
@@ -126,16 +126,32 @@ def test_replicas_read_the_rings_of_cameras_whose_images_travel_as_they_are_capt
     assert set(again["pick/0"].config["rings"]["r1"]) == {"overhead", "wrist"}
 
 
-@pytest.mark.parametrize(("fps", "slots"), [(10, 4), (30, 4), (60, 5), (120, 8)])
-def test_a_ring_holds_its_frames_for_twice_as_long_as_they_are_left_there(
-    good: dict[str, Any], fps: int, slots: int
+def test_the_replicas_of_another_service_read_no_rings_of_a_robot(good: dict[str, Any]) -> None:
+    """One that uses it sends by the outbox: each ring is a descriptor more in every replica."""
+    good["services"]["other"] = dict(good["services"]["pick"])
+    for robot in good["robots"]:
+        robot["images"] = {"resize": "server"}
+    made = {actor.name: actor for actor in actors(good)}
+    assert set(made["pick/0"].config["rings"]) == {"r1", "r2"}
+    assert set(made["other/0"].config["outboxes"]) == {"r1", "r2"}
+    assert made["other/0"].config["rings"] == {}
+    assert "r1/wrist" not in {use.name for use in made["other/0"].segments}
+
+
+@pytest.mark.parametrize(
+    ("fps", "resize", "slots"),
+    [(10, "server", 4), (30, "server", 4), (60, "server", 5), (120, "server", 8), (120, "edge", 4)],
+)
+def test_a_ring_that_is_read_holds_its_frames_for_twice_as_long_as_they_are_left_there(
+    good: dict[str, Any], fps: int, resize: str, slots: int
 ) -> None:
     """From the next frame on, with cameras a tenth faster than configured."""
     good["robots"][0]["cameras"]["wrist"]["fps"] = fps
+    good["robots"][0]["images"] = {"resize": resize}
     made = {actor.name: actor for actor in actors(good)}
-    [ring] = [use for use in made["r1/network"].segments if use.name == "r1/wrist"]
-    assert ring.size == FrameRing.size_for((480, 640, 3), slots)
-    assert (slots - 2) / (1.1 * fps) >= 2 * COPY_AFTER_NS / 1e9
+    uses = [use for actor in made.values() for use in actor.segments if use.name == "r1/wrist"]
+    assert {use.size for use in uses} == {FrameRing.size_for((480, 640, 3), slots)}
+    assert resize == "edge" or (slots - 2) / (1.1 * fps) >= 2 * COPY_AFTER_NS / 1e9
 
 
 @pytest.mark.parametrize(("larger", "mapped"), [(0, True), (1, False)])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.actors.network.ring_use import COPY_AFTER_NS, FAILED_NS, RingUse
+from holdfast.actors.network.ring_use import FAILED_NS, MAX_FAILED_NS, RingUse
+from holdfast.actors.runtime.ring_times import COPY_AFTER_NS
 
 MS = 1_000_000
 
@@ -13,7 +14,9 @@ MS = 1_000_000
 @given(
     st.lists(
         st.tuples(
-            st.integers(0, 100), st.sampled_from(["found", "gone", "nothing"]), st.integers(0, 100)
+            st.integers(0, 100),
+            st.sampled_from(["found", "gone", "nothing"]),
+            st.sampled_from([0, 10, 100, FAILED_NS // MS, 2 * FAILED_NS // MS]),
         ),
         max_size=30,
     )
@@ -22,7 +25,7 @@ def test_frames_are_left_in_their_rings_while_answers_come_before_they_are_copie
     requests: list[tuple[int, str, int]],
 ) -> None:
     """After a later one, or none, the next are copied at once; after one that failed, for long."""
-    use, now, failed_until = RingUse(), 10**12, 0
+    use, now, failed_until, failed_for = RingUse(), 10**12, 0, FAILED_NS
     soon = True
     for took_ms, answer, pause_ms in requests:
         allowed = use.allowed(now)
@@ -36,7 +39,10 @@ def test_frames_are_left_in_their_rings_while_answers_come_before_they_are_copie
             use.answered(answer == "found", now)
             soon = now - asked < COPY_AFTER_NS
             if answer == "gone" and allowed:
-                failed_until = now + FAILED_NS
+                failed_until = now + failed_for
+                failed_for = min(2 * failed_for, MAX_FAILED_NS)
+            elif allowed and soon:
+                failed_for = FAILED_NS
             assert use.copy_due_ns is None
         now += pause_ms * MS
         if answer == "nothing":
@@ -52,3 +58,22 @@ def test_an_answer_that_nothing_awaits_changes_nothing() -> None:
     use.answered(False, 10 * COPY_AFTER_NS)
     assert use.allowed(10 * COPY_AFTER_NS)
     assert use.counts == {"in_rings": 1}
+
+
+def test_frames_that_are_never_found_cost_a_request_ever_more_rarely() -> None:
+    """A camera's ring that the replica cannot read costs at most one request in `MAX_FAILED_NS`."""
+    use, now, failed = RingUse(), 10**12, 0
+    for _ in range(30):
+        failed += use.allowed(now)
+        use.asked(use.allowed(now), now)
+        use.answered(False, now + MS)
+        now += FAILED_NS + 2 * MS
+    assert failed == 5, "after 0, 1, 3, 7 and 15 times `FAILED_NS`"
+    now += MAX_FAILED_NS
+    assert use.allowed(now)
+    use.asked(True, now)
+    use.answered(True, now + MS)
+    use.asked(True, now)
+    use.answered(False, now + MS)
+    assert not use.allowed(now + FAILED_NS)
+    assert use.allowed(now + FAILED_NS + MS), "the first of a row again"
