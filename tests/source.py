@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import itertools
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
@@ -36,8 +37,8 @@ class Source:
         """The texts that `value` may be. A name stands for what is assigned to it, in its function
         or in the module that it is imported from; a parameter for what each call in this module
         gives, a call of a function of this module for what that returns, and an attribute
-        `reason` for none: it was a word elsewhere. AssertionError for any other expression, which
-        would be missed."""
+        `reason` for none: it was a word elsewhere. A text may be formatted of such words and have
+        `replace` called. AssertionError for any other expression, which would be missed."""
         match value:
             case ast.Constant(value=str(word)):
                 yield word
@@ -50,6 +51,16 @@ class Source:
                 yield from self._named(value)
             case ast.Call(func=ast.Name(id=name)) if name in self._functions:
                 yield from self._returned(self._functions[name])
+            case ast.FormattedValue():
+                yield from self.words(value.value)
+            case ast.JoinedStr():
+                each = [list(self.words(part)) for part in value.values]
+                yield from map("".join, itertools.product(*each))
+            case ast.Call(
+                func=ast.Attribute(value=inner, attr="replace"),
+                args=[ast.Constant(value=str(old)), ast.Constant(value=str(new))],
+            ):
+                yield from (word.replace(old, new) for word in self.words(inner))
             case _:
                 raise AssertionError(
                     f"{self.path}:{value.lineno}: which words `{ast.unparse(value)}` may be is "

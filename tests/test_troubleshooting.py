@@ -17,6 +17,9 @@ FIRST_COLUMN = " ".join(re.findall(r"^\| (.*?) \|", GUIDE, re.MULTILINE))
 LISTED = set(re.findall(r"`([a-z_-]+)`", FIRST_COLUMN))
 MADE_BY = ("Reject", "Error", "EnrolmentRefusal")
 """Calls whose `reason`, or first argument, is one."""
+ANSWERED = ("observed_images", "robot_memory", "served_session")
+"""The modules of actors/inference in which a raised WireError is the answer to a request; elsewhere
+the message is dropped and counted."""
 
 
 def emitted() -> Iterator[str]:
@@ -30,6 +33,10 @@ def emitted() -> Iterator[str]:
             for call in source.calls("Decision"):
                 if ast.unparse(call.args[0]) == "Disposition.REFUSE":
                     yield from source.words(call.args[1])
+            raised = {id(n.exc) for n in ast.walk(source.tree) if isinstance(n, ast.Raise)}
+            for call in source.calls("WireError") if folder == "actors/inference" else ():
+                if path.stem in ANSWERED or id(call) not in raised:
+                    yield from source.words(call.args[0])
 
 
 def test_every_reason_of_a_refused_handshake_or_request_has_a_row() -> None:
@@ -38,6 +45,8 @@ def test_every_reason_of_a_refused_handshake_or_request_has_a_row() -> None:
     # In turn: literals, one of two, a local name, given to functions, returned, of a decision.
     assert {"no-replica", "moved", "draining", "state-order", "task", "uplink-limit"} <= found
     assert {"stale-frame", "policy", "epoch-jump"} <= found
+    # Of a WireError: raised, made in another function, kept for later, formatted.
+    assert {"image-missing", "shm-overwritten", "resting", "state-history-shape"} <= found
     assert found - LISTED == set()
 
 

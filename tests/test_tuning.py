@@ -51,6 +51,14 @@ def test_the_names_of_the_status_are_those_that_control_reports() -> None:
         assert f"`{name}`" in GUIDE and name in reported
 
 
+def test_the_counts_of_frames_in_rings_are_those_of_the_network_actor() -> None:
+    """Each is explained, and there are no others."""
+    counted = Source(ROOT / "actors" / "network" / "ring_use.py").texts()
+    sentence = GUIDE.partition("`shared_frames`")[2].partition("\n")[0]
+    named = set(re.findall(r"\(`([a-z_]+)`\)", sentence))
+    assert named == {text for text in counted if re.fullmatch("[a-z_]+", text)}
+
+
 def test_the_doctors_lines_have_the_names_that_the_doctor_gives_them() -> None:
     """And those of them that are about jitter are all there."""
     rows = GUIDE.partition(TABLE)[2].partition("\n\n")[0].splitlines()

@@ -117,14 +117,19 @@ def _image(
         return resize(message.image(image), camera.width, camera.height)
     if memory is None:
         raise WireError("shm-nonce", "a reference to an outbox that is not mapped here")
-    for shared in memory.images(camera.name, image):
-        pixels = resize(shared.pixels, camera.width, camera.height)
-        if pixels is shared.pixels:
-            if views is not None and views.take(camera.name, shared):
+    try:
+        for shared in memory.images(camera.name, image):
+            pixels = resize(shared.pixels, camera.width, camera.height)
+            if pixels is shared.pixels:
+                if views is not None and views.take(camera.name, shared):
+                    return pixels
+                pixels = pixels.copy()
+            if shared.still_valid():
                 return pixels
-            pixels = pixels.copy()
-        if shared.still_valid():
-            return pixels
+    except WireError as error:
+        if error.reason != "shm-overwritten":
+            raise
+        raise _overwritten(camera.name) from error
     raise _overwritten(camera.name)
 
 

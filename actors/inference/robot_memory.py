@@ -34,7 +34,9 @@ class RobotMemory:
     def images(self, camera: str, image: Image) -> Iterator[SharedImage]:
         """Where an image of `camera` in shared memory lies: in its ring, in the outbox, or both.
         The first is to be tried first. Raises WireError once there is no further place."""
-        in_ring = self._in_ring(camera, image)
+        # Cameras write over their rings within milliseconds, a robot over its outbox not before it
+        # has its answer.
+        in_ring = None if self._is_copied(image) else self._in_ring(camera, image)
         if in_ring is not None:
             yield in_ring
         try:
@@ -43,6 +45,13 @@ class RobotMemory:
             raise WireError("shm-outbox", str(error)) from error
         assert image.reference is not None, "it was resolved"
         yield SharedImage(pixels, partial(self.outbox.valid, image.reference), in_ring=False)
+
+    def _is_copied(self, image: Image) -> bool:
+        """Whether the image is in the outbox."""
+        try:
+            return image.reference is not None and self.outbox.valid(image.reference)
+        except OutboxError:
+            return False
 
     def _in_ring(self, camera: str, image: Image) -> SharedImage | None:
         ring = self.rings.get(camera)

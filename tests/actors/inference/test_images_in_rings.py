@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from holdfast.actors.inference import observed_images
 from holdfast.actors.inference.batch_execution import BRIEF_S
 from holdfast.actors.inference.capture import CapturedBatch, read
+from holdfast.actors.inference.robot_memory import RobotMemory
 from holdfast.policy.base import Observation
 from holdfast.tests.actors.inference.bench import Bench, Echo, MakeBench
 from holdfast.tests.actors.inference.robot_side import SPEC, RobotSide, example
@@ -19,7 +21,7 @@ from holdfast.transport.frame_reference import FrameReference
 from holdfast.transport.frame_ring import FrameRing
 from holdfast.transport.frames import FrameReader
 from holdfast.transport.header import Header, Kind
-from holdfast.transport.images import Image
+from holdfast.transport.images import Image, Pixels, resize
 from holdfast.transport.messages import Blobs, decode, encode
 from holdfast.transport.outbox import Outbox, OutboxReader
 from holdfast.transport.ring_layout import Shape
@@ -135,6 +137,78 @@ def test_a_frame_that_was_overwritten_is_read_in_the_outbox(bench: MakeBench, ec
         assert np.array_equal(seen[-1].images[name], robot.picture(name, 3))
 
 
+def test_a_frame_that_is_in_both_places_is_read_in_the_outbox(bench: MakeBench, echo: Echo) -> None:
+    """Its camera writes over it while the policy has it; the robot leaves its copy alone."""
+    robot = Robot("r1")
+    b = served(bench, echo, robot)
+    took(b, BRIEF_S / 5)
+    seen: list[bytes] = []
+
+    def look(observation: Observation) -> None:
+        for seed in range(4, 12):
+            robot.capture(seed)
+        seen.append(observation.images["wrist"].tobytes())
+
+    echo.look = look
+    b.receive("r1", robot.request(robot.capture(3)))
+    robot.copy(3)
+    [(_, reply)] = b.work()
+    assert reply.header.kind is Kind.REPLY
+    assert seen == [robot.picture("wrist", 3).tobytes()]
+
+
+@pytest.mark.parametrize(("each_s", "in_place"), [(BRIEF_S / 5, True), (BRIEF_S / 2, False)])
+def test_a_batch_that_would_take_long_one_by_one_gets_copies(
+    bench: MakeBench, echo: Echo, each_s: float, in_place: bool
+) -> None:
+    """An observation that the policy refuses makes it run each one alone after the whole batch."""
+    robots = [Robot("r1"), Robot("r2")]
+    b = served(bench, echo, robots[0], max_batch=2)
+    b.join("r2")
+    b.service.sessions["r2"].memory = RobotMemory(OutboxReader(robots[1].box), robots[1].readers)
+    b.runner.times.update({1: each_s, 2: BRIEF_S / 5})
+    in_rings: list[bool] = []
+
+    def look(observation: Observation) -> None:
+        image = observation.images["wrist"]
+        rings = [np.frombuffer(robot.memory["wrist"], np.uint8) for robot in robots]
+        in_rings.append(any(np.shares_memory(image, ring) for ring in rings))
+
+    echo.look = look
+    for robot in robots:
+        b.receive(robot.name, robot.request(robot.capture(3)))
+    assert [reply.header.kind for _, reply in b.work()] == [Kind.REPLY, Kind.REPLY]
+    assert in_rings == [in_place, in_place]
+
+
+def test_frames_in_rings_are_taken_after_the_images_of_others_were_decoded(
+    bench: MakeBench, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is copied into the outbox meanwhile is read there."""
+    robot, other = Robot("r1"), RobotSide("r2")
+    b = served(bench, echo, robot, max_batch=2)
+    b.join("r2")
+    took(b, BRIEF_S / 5)
+
+    def decode_slowly(image: Pixels, width: int, height: int) -> Pixels:
+        if image.tobytes() == foreign.tobytes():
+            robot.copy(3)
+            for seed in range(4, 12):
+                robot.capture(seed)
+        return resize(image, width, height)
+
+    monkeypatch.setattr(observed_images, "resize", decode_slowly)
+    given = example(2, prefix=None, prefix_robot=None)
+    foreign = given.images["wrist"]
+    b.receive("r1", robot.request(robot.capture(3)))
+    b.receive("r2", other.request(given, slack_s=2.0))
+    answers = dict(b.work())
+    assert {name: answer.header.kind for name, answer in answers.items()} == {
+        "r1": Kind.REPLY,
+        "r2": Kind.REPLY,
+    }
+
+
 def test_a_frame_that_is_in_neither_place_fails_its_own_request_alone(
     bench: MakeBench, echo: Echo
 ) -> None:
@@ -148,10 +222,11 @@ def test_a_frame_that_is_in_neither_place_fails_its_own_request_alone(
     b.receive("r2", RobotSide("r2").request(example(2)))
     answers = dict([*b.work(), *b.work()])  # without a prefix, and with one
     assert answers["r1"].body.reason == "shm-overwritten"
+    assert "'overhead' was overwritten before it was read" in answers["r1"].body.message
     assert answers["r2"].header.kind is Kind.REPLY
     b.receive("r1", robot.side.request(example(5), seq=2))
     b.receive("r2", RobotSide("r2").request(example(6), seq=2))
-    kinds = [each.header.kind for _, each in b.work()]
+    kinds = [each.header.kind for _, each in (*b.work(), *b.work())]  # in one batch or two
     assert kinds == [Kind.REPLY, Kind.REPLY]
 
 
