@@ -238,7 +238,19 @@ class Path:
 
     def ask(self, state: Floats | None = None) -> float:
         """Ask for a chunk, from that state of the joints, or zeros; how long it took until it was
-        in the plan, in ms."""
+        in the plan, in ms. Raises RuntimeError for a request that fails."""
+        took_ms = self.attempt(state)
+        if took_ms is None:
+            raise RuntimeError(f"{self.way.case}: a request failed: {self.reason}")
+        return took_ms
+
+    @property
+    def reason(self) -> str:
+        """Why the last request failed, or what there is to wait for."""
+        return self._cycle.reason
+
+    def attempt(self, state: Floats | None = None) -> float | None:
+        """`ask` once; None if the request fails. Raises RuntimeError where none can be made."""
         cycle, buffer = self._cycle, self._buffer
         self._keep_in_touch()
         deadline_ns = time.monotonic_ns() + round(_PATIENCE_S * 1e9)
@@ -259,7 +271,7 @@ class Path:
             if self._conversation.receive(self._step, time.monotonic_ns()):
                 return (time.monotonic_ns() - started_ns) / 1e6
             if buffer.outstanding is None or time.monotonic_ns() > deadline_ns:
-                raise RuntimeError(f"{self.way.case}: a request failed: {cycle.reason}")
+                return None
 
     def start(
         self, kind: str, name: str, config: msgspec.Struct, uses: Mapping[str, bool] | None = None

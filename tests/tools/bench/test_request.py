@@ -19,6 +19,7 @@ def test_a_request_through_shared_memory_is_measured_with_real_processes() -> No
     path = rows["holdfast/shm"]
     assert path["p50"] > rows["floor/memcpy"]["p50"]
     assert path["cpu_ms"] > 0
+    assert path["failed"] >= 0
     # References only: the pixels of one camera alone are 921600 bytes.
     assert 0 < path["request_bytes"] < 20_000
     assert 50 * 14 * 4 * 2 < path["reply_bytes"] < 20_000
