@@ -3,7 +3,6 @@ slow or GPU tests are skipped with a reason unless they can and should run."""
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import shutil
@@ -18,6 +17,7 @@ import pytest
 import zmq
 from hypothesis import HealthCheck, Phase, settings
 
+from holdfast.tests.left_behind import MarkedProcesses, named_segments, sockets_below
 from holdfast.tests.run_mark import MARK
 
 pytest_plugins = ["holdfast.tests.browser", "holdfast.tests.peers.lerobot_checkpoints"]
@@ -28,8 +28,7 @@ SPARE_DESCRIPTORS = 12
 # Before anything of ours is used: a test run never touches a fleet that runs on this machine.
 os.environ[MARK] = f"{os.getpid()}-{time.monotonic_ns()}"
 _me = psutil.Process()
-_others = set(os.listdir("/proc"))  # noqa: PTH208  half of Path.iterdir's time
-"""Processes, by id, that were there before any of ours, as long as they are."""
+_run = MarkedProcesses(os.environ[MARK])
 _base = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))  # short: a socket path holds 107 bytes
 os.environ["HOLDFAST_RUNTIME"] = str(_base / "run")
 os.environ["HOLDFAST_STATE"] = str(_base / "state")
@@ -127,63 +126,7 @@ def _scheduling() -> tuple[int, int, set[int]]:
 
 
 def _traces() -> set[str]:
-    return _processes() | _segments() | _sockets()
-
-
-def _processes() -> set[str]:
-    """Every live process that carries our mark, zombies we have not reaped included. It runs twice
-    a test, so that it reads as little as possible."""
-    found = {f"process {pid} (zombie)" for pid in _children() if _is_zombie(pid)}
-    mark = f"{MARK}={os.environ[MARK]}\0".encode()
-    names = set(os.listdir("/proc"))  # noqa: PTH208
-    _others.intersection_update(names)
-    for pid in filter(str.isdigit, names - _others):
-        if mark in _read(f"/proc/{pid}/environ"):
-            command = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ").decode(errors="replace")
-            found.add(f"process {pid} ({command.strip()})")
-    return found
-
-
-def _children() -> list[str]:
-    threads = os.listdir("/proc/self/task")  # noqa: PTH208
-    lists = (_read(f"/proc/self/task/{thread}/children") for thread in threads)
-    return b" ".join(lists).decode().split()
-
-
-def _is_zombie(pid: str) -> bool:
-    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] == [b"Z"]
-
-
-def _read(path: str) -> bytes:
-    """A file of /proc; empty where its process ended meanwhile, or is not ours to read."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return b""
-    try:
-        return os.read(descriptor, 1 << 20)
-    except OSError:
-        return b""
-    finally:
-        os.close(descriptor)
-
-
-def _segments() -> set[str]:
-    """Named segments of ours: torch and others keep theirs under other names."""
-    return {f"/dev/shm/{p.name}" for p in Path("/dev/shm").glob("*holdfast*")}
-
-
-def _sockets() -> set[str]:
-    found, folders = set(), [str(_base)]
-    while folders:
-        # A fleet's cleanup process may remove its directories just now.
-        with contextlib.suppress(FileNotFoundError), os.scandir(folders.pop()) as entries:
-            for entry in entries:
-                if entry.is_dir(follow_symlinks=False):
-                    folders.append(entry.path)
-                elif not entry.is_file() and Path(entry.path).is_socket():
-                    found.add(f"socket {entry.path}")
-    return found
+    return _run.left() | named_segments() | sockets_below(_base)
 
 
 def _has_cuda() -> bool:
