@@ -41,6 +41,7 @@ from holdfast.transport.bodies import (
     Vitals,
     Welcome,
 )
+from holdfast.transport.frame_reference import FrameReference
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.key_bodies import Enrol, Enrolled, Keys, PeerKey
 from holdfast.transport.messages import Blobs, decode, encode
@@ -61,7 +62,8 @@ def red_then_blue() -> NDArray[np.uint8]:
 
 def request(blobs: Blobs) -> Request:
     top = blobs.image(red_then_blue())
-    wrist = blobs.reference(Reference(2**62 + 1, 9, 64, 48, 64))
+    in_outbox = Reference(2**62 + 1, 9, 64, 48, 64)
+    wrist = blobs.reference(in_outbox, FrameReference(2**62 + 3, 7))
     return Request(
         state=blobs.array(ramp(3)),
         images={"top": top, "wrist": wrist},
@@ -148,6 +150,7 @@ BODY: dict[Kind, Any] = {
         observation_steps=2,
         observation_stride_steps=4,
         direct="ipc:///run/user/1000/holdfast/demo/pick.0.direct",
+        rings=("wrist",),
     ),
     Kind.REJECT: lambda _: Reject(
         reason="capacity",

@@ -91,3 +91,18 @@ def test_a_raw_image_has_red_first() -> None:
     golden = json.loads(path.read_text())
     blob = bytes.fromhex(golden["frames"][2 + golden["body"]["images"]["top"]["blob"]])
     assert blob == bytes([255, 0, 0, 0, 0, 255])
+
+
+def test_a_frame_in_a_cameras_ring_is_its_nonce_and_number() -> None:
+    """Beside the reference to the place in the outbox where it is promised; ACCEPT names rings."""
+    request, accept = (
+        msgpack.unpackb(bytes.fromhex(json.loads(path.read_text())["frames"][1]))
+        for path in GOLDEN
+        if path.stem in ("accept-5", "request-3")
+    )
+    if "rings" in request:
+        request, accept = accept, request
+    wrist = request["images"]["wrist"]
+    assert wrist["frame"] == [2**62 + 3, 7]
+    assert wrist["reference"] == [2**62 + 1, 9, 64, 48, 64]
+    assert accept["rings"] == ["wrist"]
