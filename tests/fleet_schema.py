@@ -53,3 +53,12 @@ def objects(node: dict[str, Any], path: str = "", without: tuple[str, ...] = ())
         for key, below in (("additionalProperties", ".*"), ("items", "[]")):
             if isinstance(each.get(key), dict):
                 yield from objects(each[key], path + below, without)
+
+
+def default_shown(default: Any) -> str:
+    """A default as a page has it."""
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, int | float):
+        return str(int(default)) if default == int(default) else str(default)
+    return f"`{default}`" if default and isinstance(default, str) else "none"

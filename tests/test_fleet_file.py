@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
-from holdfast.tests.fleet_schema import ROOT_NODE, at, children, objects
+from holdfast.tests.fleet_schema import ROOT_NODE, at, children, default_shown, objects
 from holdfast.tests.peers.environments import ROOT
 
 PAGE = (ROOT / "docs" / "fleet-file.md").read_text()
@@ -19,17 +18,10 @@ def listed() -> dict[str, dict[str, str]]:
     for section in re.split(r"^## ", PAGE, flags=re.MULTILINE)[1:]:
         heading = section.partition("\n")[0]
         path = "" if heading == "The file" else heading.strip("`")
-        tables[path] = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| .+ \|$", section, re.MULTILINE))
+        rows = re.findall(r"^\| `(\w+)` \| (.*?) \| .+ \|$", section, re.MULTILINE)
+        tables[path] = dict(rows)
+        assert len(tables[path]) == len(rows), f"{heading} has a key twice"
     return tables
-
-
-def shown(default: Any) -> str:
-    """A default as the page has it."""
-    if isinstance(default, bool):
-        return str(default).lower()
-    if isinstance(default, int | float):
-        return str(int(default)) if default == int(default) else str(default)
-    return f"`{default}`" if default and isinstance(default, str) else "none"
 
 
 def known(path: str) -> dict[str, str]:
@@ -38,7 +30,7 @@ def known(path: str) -> dict[str, str]:
     for node in (each for found_at in at(path) for each in children(found_at)):
         for name, value in node.get("properties", {}).items():
             needed = name in node.get("required", ())
-            found[name] = "required" if needed else shown(value.get("default"))
+            found[name] = "required" if needed else default_shown(value.get("default"))
     return found
 
 
@@ -51,3 +43,16 @@ def test_every_key_is_there_with_its_default() -> None:
     """In each section the keys and defaults are those of the schema."""
     for path, keys in listed().items():
         assert keys == known(path), path
+
+
+def test_every_path_of_a_key_on_a_page_is_a_place_in_the_file() -> None:
+    """As `safety.io_timeout_s` of a robot: what is no place is a key that is refused."""
+    firsts = {path.removeprefix("robots[].").partition(".")[0] for path in listed()}
+    parts = "|".join(filter(str.isalpha, firsts - {"broker"}))  # whose files are broker.key, .pub
+    places = re.compile(rf"`((?:{parts})\.\w+(?:\.\w+)*)`")
+    # The names of LeRobot's options are on coming-from.md, which has a test of its own.
+    pages = [each for each in (ROOT / "docs").glob("*.md") if each.name != "coming-from.md"]
+    texts = [page.read_text() for page in (ROOT / "README.md", *pages)]
+    named = {name for text in texts for name in places.findall(text)}
+    assert "safety.io_timeout_s" in named
+    assert {name for name in named if not at(name) and not at(f"robots[].{name}")} == set()
