@@ -40,8 +40,9 @@ CASES = (
 NOTES = (
     "¹ NVIDIA's package is on no index: client and server of its published design, written here.",
     (
-        "Only policy and robot are no-ops; every answer is checked. Ours includes the copy out of "
-        "the cameras' rings, validation, and the merge into the plan; the others end with the "
+        "Only policy and robot are no-ops; every answer is checked. Ours begins with frames in the "
+        "cameras' rings: in shared memory the replica reads them there, else they are copied out "
+        "of them. It includes validation and the merge into the plan; the others end with the "
         "chunk in the caller's hands. LeRobot's server is set to no added latency; the server of "
         "openpi is openpi-server of PyPI, another author's package of openpi's own file."
     ),
