@@ -56,3 +56,18 @@ def test_every_path_of_a_key_on_a_page_is_a_place_in_the_file() -> None:
     named = {name for text in texts for name in places.findall(text)}
     assert "safety.io_timeout_s" in named
     assert {name for name in named if not at(name) and not at(f"robots[].{name}")} == set()
+
+
+def test_every_meaning_begins_with_what_the_key_is() -> None:
+    """Not in the middle of a sentence whose beginning is elsewhere."""
+    meanings = re.findall(r"^\| `\w+` \| .*? \| \[?(\w+)", PAGE, re.MULTILINE)
+    assert len(meanings) > 150
+    inside = {"at", "between", "by", "for", "in", "of", "or", "to", "until", "with", "within"}
+    assert set(meanings) & inside == set()
+
+
+def test_the_editors_line_stands_beside_the_command_that_makes_its_file() -> None:
+    """On the page, and in the file that `supervisor init` writes."""
+    for text in (PAGE, (ROOT / "fleet.yaml").read_text()):
+        assert "supervisor schema > fleet.schema.json" in text
+        assert "# yaml-language-server: $schema=fleet.schema.json" in text
