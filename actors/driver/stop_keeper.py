@@ -81,10 +81,13 @@ class StopKeeper:
     def asked(self, body: dict[str, Any]) -> bool:
         """A stop was requested by a datagram; True if the robot is stopped by it. The sender has
         written it before, as the latch or as a stop of the site; `unwritten` says that it could
-        not."""
+        not: then its own latch is written here, or marked anew, so that no release lifts it that
+        began before."""
         self.look()
-        if self.stop is None or (body.get("unwritten") and not self._own):
-            self._write(EmergencyStop(str(body.get("by")), str(body.get("why", "")), time.time()))
+        given = EmergencyStop(str(body.get("by")), str(body.get("why", "")), time.time())
+        if self.stop is None or body.get("unwritten"):
+            # The first stop is the one to explain.
+            self._write(self.stop if self.stop is not None and self._own else given)
         if self._unwritten or self._latch_dir is None:
             self._unmarked_ns = time.monotonic_ns()
         return True
@@ -114,7 +117,10 @@ class StopKeeper:
         except RobotError as error:
             return str(error)
         if given_since:
-            return f"{self._robot} stays stopped: a stop was given meanwhile"
+            return (
+                f"{self._robot} stays stopped: a stop was given meanwhile, or was written only "
+                "now: release it again"
+            )
         self._own, self._unwritten, self._unmarked_ns = False, "", 0
         if self._site_stops:
             self.stop = EmergencyStop.of_site(self._site_stops[0])

@@ -137,7 +137,26 @@ def test_a_stop_in_no_file_is_not_lifted_by_a_release_that_began_before(
     for by in ("anna", "carla"):  # the second one finds the first in force
         begun = list(latch.mark(state, "left"))
         assert held.asked({"by": by})
-        assert "given meanwhile" in held.lift(None, begun) and held.stop is not None
+        refused = held.lift(None, begun)
+        assert "given meanwhile, or was written only now: release it again" in refused
+        assert held.stop is not None
+    assert held.lift(None, list(latch.mark(state, "left"))) == "" and held.stop is None
+
+
+@pytest.mark.parametrize("is_shown", [True, False])
+def test_a_stop_that_its_sender_could_not_write_is_not_lifted_by_a_release_that_began_before(
+    tmp_path: Path, is_shown: bool
+) -> None:
+    """The driver writes the latch, or marks it anew: the first stop stays the one to explain."""
+    state = tmp_path / "state"
+    held = keeper(state)
+    if is_shown:
+        latch.engage(state, "left", "anna", at_s=1.0)
+        held.look()
+    begun = list(latch.mark(state, "left"))
+    assert held.asked({"by": "carla", "unwritten": True})
+    assert held.why == ("stopped by anna" if is_shown else "stopped by carla")
+    assert "release it again" in held.lift(None, begun) and held.stop is not None
     assert held.lift(None, list(latch.mark(state, "left"))) == "" and held.stop is None
 
 
