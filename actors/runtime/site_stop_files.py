@@ -45,6 +45,8 @@ class SiteStopFiles:
         self._fault = ""
         """Why the folder cannot be read."""
         self._seen_ns: int | None = None
+        self.written: set[str] = set()
+        """What the last write wrote, or found written, also if it failed then."""
         self._unsettled: set[Path] = set()
         self._old: frozenset[str] = frozenset()
         """The files that the last write had no use for."""
@@ -114,6 +116,7 @@ class SiteStopFiles:
         """Bring the files to what is known, but for those in `spared`: it can be read at once. What
         is settled is up to the caller, and what is not wanted any more stays until `tidy`. Raises
         OSError and RuntimeDirError."""
+        self.written = set()
         claim(self._state_dir, STATE)
         self.folder.mkdir(mode=0o700, exist_ok=True)
         wanted = _files_of(known)
@@ -122,6 +125,7 @@ class SiteStopFiles:
             path = self.folder / name
             with suppress(OSError):  # one that cannot be read is replaced
                 if path.read_bytes() == packed:
+                    self.written.add(name)
                     continue
             draft = self.folder / f".{name}.{os.getpid()}.{secrets.token_hex(4)}"
             try:
@@ -131,6 +135,7 @@ class SiteStopFiles:
                 draft.unlink(missing_ok=True)
                 raise
             self._unsettled.add(path)
+            self.written.add(name)
 
     def unsettled(self) -> frozenset[Path]:
         """What was written since the last call, for `durable.settle`."""

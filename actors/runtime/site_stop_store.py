@@ -52,6 +52,8 @@ class SiteStopStore:
         """Why what was added may not outlast a power cut; empty if it does, or will."""
         self.unwritten = ""
         """Why what was added is in no file yet; it is tried again every second."""
+        self._never_written: set[str] = set()
+        """The files of the stops that were added and have been in none."""
         self._has_loop = False
         self._settling: durable.Settling | None = None
         self._in_hand: Collection[Path] = ()
@@ -82,7 +84,6 @@ class SiteStopStore:
         again = again or now_ns >= self._again_ns
         if again:
             self._again_ns = now_ns + AGAIN_NS
-        self._follow_disk(again=again)
         before = self.unreadable
         # As with a robot's own latch, a process that starts takes what the files say.
         believes = not self._files.is_read
@@ -92,6 +93,8 @@ class SiteStopStore:
         else:
             changed = False
         changed |= self._forget_replaced(stops)
+        # Afterwards: what was replaced meanwhile is not written back.
+        self._follow_disk(again=again)
         return changed or before != self.unreadable
 
     def add(self, stops: Iterable[SiteStop], lifts: Iterable[Lift]) -> bool:
@@ -101,8 +104,11 @@ class SiteStopStore:
         assert self._robot is None, "what is about one robot only is not written"
         changed = self.look()
         new = [lift for lift in lifts if lift not in self.stops.lifts]
+        before = self.stops.stops
         if not self._take(stops, self._valid(new)):
             return changed
+        added = (stop for id, stop in self.stops.stops.items() if id not in before)
+        self._never_written |= {name_of(stop) for stop in added}
         self._write()
         return True
 
@@ -113,6 +119,8 @@ class SiteStopStore:
         except (OSError, RuntimeDirError) as error:
             self.unwritten = str(error)
             raise
+        finally:
+            self._never_written -= self._files.written
         if self._has_loop and self._settling is None:
             self._keep()
 
@@ -165,15 +173,18 @@ class SiteStopStore:
         """Forget the stops whose files were removed for a stand-in: a lift is of that one. Whether
         there were any."""
         self._stand_ins |= {name_of(stop): stop for stop in new if stop.instead_of}
-        # In a folder that changes under a scan the stand-in of a stand-in may be missed; and a stop
-        # that could not be written yet was not removed.
-        whole = self._files.is_whole and not self.unwritten
+        self._never_written = {k for k in self._never_written if not self._files.has(k)}
+        # In a folder that changes under a scan the stand-in of a stand-in may be missed.
+        whole = self._files.is_whole
         if not self._stand_ins or not whole or self._files.read is self._compared:
             return False
         self._compared = there = self._files.read
         self._stand_ins = {name: s for name, s in self._stand_ins.items() if name in there}
         found = self._stand_ins.values()
-        gone = [stop for stop in self.stops.stops.values() if not self._files.has(name_of(stop))]
+        # One that could not be written yet was not removed.
+        by_file = {name_of(stop): stop for stop in self.stops.stops.values()}
+        missing = by_file.keys() - self._never_written
+        gone = [by_file[name] for name in missing if not self._files.has(name)]
         replaced = {stop.id for stop in gone if any(stands_in(each, stop) for each in found)}
         self.stops = self.stops.without(replaced)
         return bool(replaced)

@@ -168,6 +168,32 @@ def test_a_stop_that_is_not_written_yet_is_known_whatever_stands_in_for_it(
     assert store.stops.holding("left") == [heard]
 
 
+@pytest.mark.usefixtures("impatient")
+def test_a_process_whose_disk_was_full_does_not_bring_back_what_was_replaced_and_lifted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the stop that it could not write is written when there is room."""
+    for k in range(MAX_STOPS - 1):
+        press(tmp_path, [f"r{k}"], 10.0 + k)
+    passes_on = store_of(tmp_path)
+    heard = new_stop(["left"], "anna", "smoke", 0.5)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="No space"):
+            passes_on.add([heard], [])
+    for at_s in (1.0, 2.0):  # one stands in for the newest, which it knows
+        press(tmp_path, ["right"], at_s)
+    lift_all(tmp_path, [])
+    aged(tmp_path)
+    passes_on.look()
+    assert not passes_on.unwritten
+    assert store_of(tmp_path).stops.in_force() == [heard] == passes_on.stops.in_force()
+
+
 def test_removing_a_stop_frees_no_robot_where_another_stands_in_for_others_only(
     tmp_path: Path,
 ) -> None:
