@@ -168,7 +168,8 @@ class SupervisorUnreachableError(HoldfastError, ConnectionError):
 
 
 class RequestDeclinedError(HoldfastError):
-    """The supervisor refused a request: the message is its answer."""
+    """The supervisor, or a port that an emergency stop holds, refused a request: the message is its
+    answer."""
 
 
 class HeadroomError(HoldfastError):

@@ -51,7 +51,8 @@ class Open(msgspec.Struct, frozen=True, kw_only=True):
 
     `boot_id` and `outbox_nonce` offer shared memory to a replica on the same host; with `host`,
     `boot_id` shows one that it is. `host`, `pid` and `kind` ("fleet", "script") say where the
-    robot's loop runs.
+    robot's loop runs; "client": a port of that host asks for a program of another project, whose
+    loop is not of Holdfast.
     `max_action_age_s` and `buffer_time_s` are the robot's settings (0: not said): how old an action
     may be when it is played, and with how much playback left it asks for the next chunk.
     `execution_horizon`, `guidance_schedule` and `guidance_clip` are those of its requests, None
@@ -220,7 +221,7 @@ class Vitals(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         state: the fail-safe's: CONNECTING, STREAMING, DEGRADED, STALLED, RECONNECTING, DEAD,
-            PAUSED, or MANUAL.
+            PAUSED, or MANUAL; REFUSED where a port gives its client no chunk.
         reason: why the state is what it is: what is not reachable, not accepted, not answering.
         plan_s: how long the plan lasts.
         fps: policy steps per second, as measured.

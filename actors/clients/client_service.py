@@ -22,8 +22,11 @@ from ..runtime.actor import Actor
 from ..runtime.client_configs import GrootConfig, OpenpiConfig
 from ..runtime.own_keys import OwnKeys
 from .client_log import ClientLog
+from .client_stops import ClientStops
 from .service_caller import ServiceCaller
 
+KIND = "client"
+"""Of their sessions, for the status."""
 SLACK_S = 0.5
 """The deadline of a client's requests: robots whose plan runs out sooner are served first."""
 
@@ -41,12 +44,14 @@ class ClientService:
         keys: OwnKeys,
         incarnation: int,
         log: logging.Logger,
+        stops: ClientStops,
     ) -> None:
         self.name, self.spec = name, spec
         self.counts: Counter[str] = Counter()
         self.said = ClientLog(log)
         self._context, self._broker, self._keys = context, broker, keys
         self._incarnation = incarnation
+        self._stops = stops
         # Epochs rise over restarts too: the broker forgets an old session late.
         self._epochs = itertools.count(time.monotonic_ns() // 100_000_000 & 0xFFFFFFF)
 
@@ -57,7 +62,10 @@ class ClientService:
         keys = OwnKeys(port.name, config.keys, (config.broker,))
         keys.wait(port.wait_for)
         port.resources.callback(keys.close)
-        return cls(config.service, spec, context, config.broker, keys, port.incarnation, port.log)
+        stops = ClientStops(config.stops, config.keyring)
+        return cls(
+            config.service, spec, context, config.broker, keys, port.incarnation, port.log, stops
+        )
 
     def caller(self, client: str) -> ServiceCaller:
         """A session for the `client` of this name. Within a running loop."""
@@ -72,8 +80,11 @@ class ClientService:
             incarnation=self._incarnation,
             host=socket.gethostname(),
             pid=os.getpid(),
+            kind=KIND,
         )
-        return ServiceCaller(self._context, self._broker, opening, self._epochs, self._keys)
+        return ServiceCaller(
+            self._context, self._broker, opening, self._epochs, self._keys, self._stops
+        )
 
     @staticmethod
     def request(

@@ -1,7 +1,8 @@
 """`ServiceCaller`: one client's socket to the broker, within an asyncio loop.
 
 Guarantees: nothing blocks the loop; the session ends with `close`, also while a request is awaited;
-a broker that restarts, or is not there yet, costs time and no request, up to `REQUEST_TIMEOUT_S`.
+a broker that restarts, or is not there yet, costs time and no request, up to `REQUEST_TIMEOUT_S`;
+no chunk is returned while an emergency stop holds the client's name.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from collections.abc import Iterator
 
 import zmq
 
-from ...errors import HoldfastError
+from ...errors import HoldfastError, RequestDeclinedError
 from ...transport import sockets
 from ...transport.bodies import Open, Reply, Request, Vitals
 from ...transport.connection import Connection
 from ...transport.messages import Blobs, Message
 from ..runtime.key_files import KeyFiles
 from ..runtime.own_keys import OwnKeys
+from .client_stops import ClientStops
 from .service_session import ServiceSession, Standing
 
 REQUEST_TIMEOUT_S = 10.0
@@ -41,10 +43,12 @@ class ServiceCaller:
         opening: Open,
         epochs: Iterator[int],
         keys: OwnKeys | None = None,
+        stops: ClientStops | None = None,
     ) -> None:
         self._keys = keys or OwnKeys(opening.robot, KeyFiles(), (broker,))
         self._used = self._keys.current
         self.name = opening.robot
+        self._stops = stops or ClientStops(None, None)
         self.session = ServiceSession(opening, epochs)
         self._connection = Connection(
             context,
@@ -63,7 +67,9 @@ class ServiceCaller:
 
     async def infer(self, body: Request, blobs: Blobs) -> Message[Reply]:
         """The reply to a request. Raises NotReadyError after `REQUEST_TIMEOUT_S`, PolicyLostError
-        when the service refuses this client, WireError when it refuses the request."""
+        when the service refuses this client, WireError when it refuses the request,
+        RequestDeclinedError while an emergency stop holds this client, also one that came since."""
+        self._heed_stops()
         began_s = time.monotonic()
         self._answer = self._loop.create_future()
         self.session.ask(body, list(blobs))
@@ -77,7 +83,12 @@ class ServiceCaller:
             self._answer = None
             self.session.withdraw()
         self._latencies_ms.append((time.monotonic() - began_s) * 1e3)
+        self._heed_stops()
         return reply
+
+    def _heed_stops(self) -> None:
+        if why := self._stops.why(self.name):
+            raise RequestDeclinedError(why)
 
     async def close(self, reason: str) -> None:
         """End the session and the connection."""
@@ -155,9 +166,12 @@ class ServiceCaller:
                 "p50": ordered[len(ordered) // 2],
                 "p99": ordered[min(len(ordered) - 1, len(ordered) * 99 // 100)],
             }
+        stopped = self._stops.why(self.name)
+        state = "STREAMING" if held else "CONNECTING"
+        reason = stopped or ("" if held else session.why or self._reason)
         return Vitals(
-            state="STREAMING" if held else "CONNECTING",
-            reason="" if held else (session.why or self._reason)[:2000],
+            state="REFUSED" if stopped else state,
+            reason=reason[:2000],
             steps=session.answered,
             latency_ms=latency_ms,
             warnings=session.terms.warnings if session.terms else (),

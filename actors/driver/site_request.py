@@ -24,6 +24,10 @@ from ..runtime.site_stops import new_stop
 LOOK_S = 0.05
 SCRIPT = "script"
 """How the host of a script's robot begins."""
+_OF_CLIENT = (
+    "no stop reaches it: its port gives it no chunks from now on, and what the robot does is up to "
+    "its own program: use that robot's own stop"
+)
 
 
 @dataclass
@@ -76,6 +80,8 @@ class SiteRequest:
     def _undone(self, robot: KnownRobot, row: HeldRobot | None) -> str:
         if self.stop and not self.stops:
             return "this stop was lifted meanwhile"
+        if robot.is_client:
+            return "" if self.lifted else _OF_CLIENT
         if row is not None and self.settled(row):
             return ""
         if self.lifted and not self.stops and (row is None or self.knows(row)):
@@ -124,7 +130,7 @@ class SiteRequest:
         """What the robots' hosts have answered, by robot, as soon as all is done or at the instant
         `until_s` of the monotonic clock. Of one whose host does not know of this the last word, if
         there is one."""
-        wanted = {robot.name for robot in self.robots}
+        wanted = {robot.name for robot in self.robots if not robot.is_client}
         while True:
             self._follow()
             found: dict[str, HeldRobot] = {}

@@ -200,6 +200,8 @@ def _openpi(context: HostContext, entry: OpenpiEntry) -> ActorSpec:
         metadata=entry.metadata,
         roboarena=entry.dialect == "roboarena",
         keys=context.keys.files("openpi", brokers=1),
+        stops=context.evidence,
+        keyring=context.fleet.security.keys,
     )
     return context.spec("openpi", "openpi", config, [], after=["broker"])
 
@@ -216,6 +218,8 @@ def _groot(context: HostContext, entry: GrootEntry) -> ActorSpec:
         dialect=entry.dialect,
         mapping=entry.mapping,
         keys=context.keys.files("groot", brokers=1),
+        stops=context.evidence,
+        keyring=context.fleet.security.keys,
     )
     return context.spec("groot", "groot", config, [], after=["broker"])
 

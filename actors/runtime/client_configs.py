@@ -42,6 +42,11 @@ class OpenpiConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     roboarena: bool = False
     """Whether the metadata are RoboArena's `PolicyServerConfig`."""
     keys: KeyFiles = KeyFiles()
+    stops: str | None = None
+    """The directory of the site's emergency stops, which clients are refused chunks by; None: by
+    none."""
+    keyring: str | None = None
+    """The directory of public keys of a fleet that has them: by these a stop's lift counts."""
 
 
 GrootDialect = Literal["n1.5", "n1.6"]
@@ -78,3 +83,8 @@ class GrootConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     dialect: GrootDialect = "n1.6"
     mapping: GrootMapping = GrootMapping()
     keys: KeyFiles = KeyFiles()
+    stops: str | None = None
+    """The directory of the site's emergency stops, which clients are refused chunks by; None: by
+    none."""
+    keyring: str | None = None
+    """The directory of public keys of a fleet that has them: by these a stop's lift counts."""

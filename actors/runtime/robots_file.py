@@ -20,11 +20,13 @@ FILE = "robots.json"
 
 class KnownRobot(msgspec.Struct, frozen=True):
     """One robot. `wake` is the path of its driver's socket; "" where another machine, the `host` of
-    the fleet file, drives it."""
+    the fleet file, drives it. That of a port's client (`is_client`) gets no chunks while a stop is
+    in force, which does not reach it otherwise."""
 
     name: str
     wake: str = ""
     host: str = ""
+    is_client: bool = False
 
 
 class KnownRobots(msgspec.Struct, frozen=True, kw_only=True):

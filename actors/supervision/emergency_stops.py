@@ -27,14 +27,16 @@ class EmergencyStops:
         return {robot: stop for robot, stop in found.items() if stop is not None}
 
     def elsewhere(self, robots: Iterable[str]) -> dict[str, dict[str, Any]]:
-        """By robot of a script or of another host, the stop of the site that holds it, as a row of
-        the status has it: with what was heard of it. Those that are not stopped are left out."""
+        """By robot of a script or of another host, and by each that a stop names, the stop of the
+        site that holds it, as a row of the status has it: with what was heard of it. Those that are
+        not stopped are left out."""
         self._site.look()
-        if not self._site.stops.in_force():
+        in_force = self._site.stops.in_force()
+        if not in_force:
             return {}
         found: dict[str, dict[str, Any]] = {}
         heard = held_robots(self._directory)
-        for robot in robots:
+        for robot in {*robots, *(name for stop in in_force for name in stop.robots)}:
             if not (stops := self._site.stops.holding(robot)):
                 continue
             ids = {stop.id for stop in stops}

@@ -1,4 +1,5 @@
-"""The robots that a fleet's file does not have: of scripts, which use its broker while they run."""
+"""The robots that a fleet's file does not have: of scripts, and of clients of other projects, which
+use its broker while they run."""
 
 from __future__ import annotations
 
@@ -19,4 +20,8 @@ def guests(fleet: KnownRobots) -> list[KnownRobot]:
         return []
     known = {robot.name for robot in fleet.robots}
     rows = status.get("site", {}).get("robots", ())
-    return [KnownRobot(row["name"], host=row["where"]) for row in rows if row["name"] not in known]
+    return [
+        KnownRobot(row["name"], host=row["where"], is_client=not row.get("stoppable", True))
+        for row in rows
+        if row["name"] not in known
+    ]

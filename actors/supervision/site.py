@@ -4,8 +4,13 @@ them. Pure.
 One that a stop of the site holds is STOPPED, as those of this host are; `estop` says by whom.
 
 `where` says what runs them: `script` for a program on this machine that calls `RemotePolicy` or
-`serve`, `script on HOST` for one elsewhere, `HOST` for an actor of another host's supervisor. On a
-host without the broker, `site` is empty.
+`serve`, `script on HOST` for one elsewhere, `HOST` for an actor of another host's supervisor,
+`client` and `client at HOST` for a program of another project that asks a port there. No stop
+reaches the robot of such a client, so that it is never STOPPED: `stoppable` is false. On a host
+without the broker, `robots`, `replicas` and `actors` are empty.
+
+`away` are robots that a stop names and of which no row tells: their program has ended, or is not
+reachable.
 """
 
 from __future__ import annotations
@@ -26,14 +31,14 @@ Row = Mapping[str, Any]
 
 
 Stops = Callable[[Iterable[str]], Mapping[str, dict[str, Any]]]
-"""The emergency stops of some robots, by robot."""
+"""The emergency stops of some robots, and of those that a stop names, by robot."""
 
 
 def site(
     actors: Sequence[Row], robots: Sequence[Row], stops: Stops | None = None
 ) -> dict[str, list[dict[str, Any]]]:
-    """`robots` and `replicas` that use the broker and are not of this host's fleet, and `actors`,
-    the processes of other hosts that run them.
+    """`robots` and `replicas` that use the broker and are not of this host's fleet, `actors`, the
+    processes of other hosts that run them, and the robots that are `away`.
 
     `actors` and `robots` are the rows of the status; all results are sorted by name.
     """
@@ -43,8 +48,13 @@ def site(
     own = {row["name"] for row in (*actors, *robots)}
     here = socket.gethostname()
     sessions = [row for row in report.get("sessions", ()) if row["robot"] not in own]
-    stopped = stops(row["robot"] for row in sessions) if stops is not None else {}
-    guests = [_robot(row, here, stopped.get(row["robot"])) for row in sessions]
+    heeding = {row["robot"] for row in sessions if row["kind"] in _HEEDING}
+    stopped = stops(heeding) if stops is not None else {}
+    guests = [
+        _robot(row, here, stopped.get(row["robot"]) if row["robot"] in heeding else None)
+        for row in sessions
+    ]
+    shown = heeding | {row["name"] for row in robots}
     replicas = (row for row in report.get("replicas", ()) if row["name"] not in own)
     # The broker's own order changes with each handshake.
     refused = (row for row in report.get("refused", ()) if row["name"] not in own)
@@ -59,7 +69,13 @@ def site(
             (_actor(row) for row in report.get("actors", ()) if row["reporter"] not in own),
             key=lambda row: (row["where"], row["name"]),
         ),
+        "away": [_away(name, stopped[name]) for name in sorted(stopped.keys() - shown)],
     }
+
+
+def _away(name: str, stop: dict[str, Any]) -> dict[str, Any]:
+    row = {"name": name, "where": "", "state": STOPPED, "stoppable": True, "estop": stop}
+    return {**row, "reason": health.emergency_stop(row)}
 
 
 def _actor(row: Row) -> dict[str, Any]:
@@ -101,6 +117,7 @@ def _robot(session: Row, here: str, stop: dict[str, Any] | None) -> dict[str, An
         "state": vitals["state"] or _WITHOUT_VITALS.get(session["state"], "CONNECTING"),
         "reason": reason or _SESSION_REASONS.get(session["state"], "").format_map(session),
         "silent_s": silent_s,
+        "stoppable": session["kind"] in _HEEDING,
         "estop": stop,
     }
     if stop is not None:
@@ -109,6 +126,8 @@ def _robot(session: Row, here: str, stop: dict[str, Any] | None) -> dict[str, An
     return row
 
 
+_HEEDING = ("fleet", "script")
+"""The kinds of robots whose loop heeds the stops of the site."""
 _WITHOUT_VITALS = {"open": "OPEN", "moving": "MOVING"}
 """The state of a robot that sends no vitals, by that of its session; any other is CONNECTING."""
 _SESSION_REASONS = {
@@ -146,6 +165,8 @@ def _refused(replica: Row, here: str) -> dict[str, Any]:
 
 def _where(row: Row, here: str) -> str:
     host = row["host"] or "unknown"
+    if row["kind"] == "client":
+        return "client" if host == here else f"client at {host}"
     if row["kind"] != "script":
         return str(host)
     return "script" if host == here else f"script on {host}"

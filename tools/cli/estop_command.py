@@ -24,8 +24,9 @@ ABOUT = "Stop robots now, whatever else runs, until they are released."
 _MORE = """\
 The stop is latched in each robot's driver, below control, network, broker and supervisor: nothing
 commands the robot until `actorctl estop --release`, also after restarts. Without names: all robots
-of the site, those of scripts too, by way of its brokers; with --here those of this machine. No
-substitute for the robot's own emergency stop, which cuts its power.
+of the site, those of scripts too, by way of its brokers; with --here those of this machine. Robots
+of openpi's and GR00T's clients only get no more chunks. No substitute for the robot's own emergency
+stop, which cuts its power.
 """
 
 

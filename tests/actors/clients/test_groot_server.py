@@ -16,6 +16,8 @@ import msgpack
 import numpy as np
 import pytest
 
+from holdfast.actors.driver import emergency_stop
+from holdfast.actors.runtime import robots_file
 from holdfast.tests.actors.clients.conftest import Served, serve
 from holdfast.tests.actors.clients.groot_client import (
     GrootClient,
@@ -61,6 +63,23 @@ def slow_groot(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         dialect="n1.5",
         mapping=mapping,
     )
+
+
+def test_a_client_gets_an_error_while_its_stop_is_in_force_and_chunks_after_the_release(
+    groot: Served,
+) -> None:
+    """A stop of its session's name: the robot of the fleet goes on. The connection stays."""
+    groot.without_clients()
+    fleets = robots_file.find(groot.fleet.name)
+    with GrootClient(groot.port) as client:
+        asked(client, 1.0)
+        emergency_stop.stop(fleets, ["groot/1"], why="smoke")
+        with pytest.raises(ServerSaidError, match=r"stopped by .*: smoke"):
+            asked(client, 1.0)
+        assert client.call("ping")["status"] == "ok"
+        emergency_stop.release(fleets, ["groot/1"])
+        asked(client, 1.0)
+    groot.without_clients()
 
 
 @pytest.mark.parametrize("version", VERSIONS)

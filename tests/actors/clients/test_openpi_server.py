@@ -15,6 +15,8 @@ from websockets.exceptions import InvalidStatus
 
 from holdfast.actors.clients.msgpack_arrays import pack, unpack
 from holdfast.actors.clients.openpi_server import MAX_CLIENTS
+from holdfast.actors.driver import emergency_stop
+from holdfast.actors.runtime import robots_file
 from holdfast.tests.actors.clients.conftest import Served, observation, serve
 from holdfast.tests.waiting import wait_until
 
@@ -43,6 +45,26 @@ def test_connections_and_refusals_are_in_the_log_without_a_key(slow: Served) -> 
         wait_until(lambda: "openpi/1: a client from 127.0.0.1" in slow.log(), "its line", 60.0)
     wait_until(lambda: "openpi/1: the client is gone" in slow.log(), "the end's line", 60.0)
     assert "tr1ed" not in slow.log() and "s3cret" not in slow.log()
+
+
+def test_a_client_gets_an_error_while_a_stop_is_in_force_and_chunks_after_the_release(
+    served: Served,
+) -> None:
+    """A traceback that says who stopped, and why, and what lifts it."""
+    try:
+        with served.connect() as client:
+            client.recv(60.0)
+            assert served.infer(client, 1.0)["actions"].max() == 1.0
+            served.fleet.emergency_stop(why="smoke")
+            client.send(pack(observation()))
+            said = client.recv(60.0)
+            assert isinstance(said, str) and "smoke" in said and "actorctl estop --release" in said
+    finally:
+        emergency_stop.release(robots_file.find(served.fleet.name))
+    with served.connect() as client:
+        client.recv(60.0)
+        assert served.infer(client, 2.0)["actions"].max() == 2.0
+    served.fleet.wait(300.0)
 
 
 def test_many_clients_each_get_their_own_chunks(served: Served) -> None:

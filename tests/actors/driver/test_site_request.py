@@ -69,6 +69,22 @@ def test_a_request_without_a_stop_in_force_is_known_to_no_host(cell: KnownRobots
     assert not SiteRequest(cell, cell.robots).knows(row)
 
 
+def test_a_stop_says_of_a_port_s_client_that_it_does_not_reach_its_robot(
+    cell: KnownRobots,
+) -> None:
+    """Without waiting for an answer, which never comes; a release is whole when it is written."""
+
+    def clients(_: KnownRobots) -> list[KnownRobot]:
+        return [KnownRobot("openpi/1", host="client", is_client=True)]
+
+    (outcome,) = emergency_stop.stop([cell], ["openpi/1"], patience_s=1e9, guests=clients)
+    assert not outcome.done and not outcome.latched and not outcome.confirmed
+    assert "no stop reaches it: its port gives it no chunks" in outcome.message
+    assert latched(cell, "openpi/1") is not None and latched(cell, "left") is None
+    (outcome,) = emergency_stop.release([cell], ["openpi/1"], patience_s=1e9, guests=clients)
+    assert outcome.done and latched(cell, "openpi/1") is None
+
+
 def test_a_script_s_robot_is_stopped_by_name_also_where_no_supervisor_tells_of_it(
     cell: KnownRobots,
 ) -> None:

@@ -93,6 +93,16 @@ def test_the_actor_gets_the_policys_spec_and_the_entry() -> None:
     assert openpi.config["broker"].endswith("broker.front")
 
 
+def test_a_port_heeds_the_stops_that_the_broker_of_its_host_has() -> None:
+    """It reads the same directory, and checks lifts by the same keys."""
+    values = fleet()
+    values["gateway"]["groot"] = {"port": 5555, "service": "pick"}
+    made = {spec.name: spec.config for spec in actors(values)}
+    for port in ("openpi", "groot"):
+        assert made[port]["stops"] == made["broker"]["evidence"]
+        assert made[port]["keyring"] == made["broker"]["keyring"]
+
+
 def test_the_file_of_the_api_key_is_looked_at(tmp_path: Path) -> None:
     """Relative to the fleet file; absent or empty it is a fault of this machine, else not."""
     text = (

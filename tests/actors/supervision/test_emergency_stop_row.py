@@ -94,18 +94,52 @@ def test_a_stop_on_a_board_in_the_wrong_shape_is_left_out() -> None:
     assert row["state"] == "STOPPED" and row["estop"]["by"] == "anna"
 
 
+def whole(state: Path, *sessions: dict[str, Any]) -> dict[str, Any]:
+    """The status of a host whose broker has these sessions."""
+    facts = facts_of({"control": {"state": "STREAMING"}, "broker": {"sessions": list(sessions)}})
+    actors = dict.fromkeys(("r1/control", "r1/broker"), ActorRecord(ActorState.READY))
+    found = EmergencyStops(state).elsewhere
+    return report.status("hub", 1.0, facts, actors, ["r1"], now_s=1.0, stops_elsewhere=found)
+
+
 def elsewhere(state: Path, heard: list[HeldRobot]) -> dict[str, Any]:
     """The row of a robot of another host, which the broker of this one has."""
     held = HeldRobots(state, "broker")
     held.heard(heard)
     held.write()
-    session = {"robot": "r2", "state": "open", "host": "cell", "kind": "fleet"}
-    facts = facts_of({"control": {"state": "STREAMING"}, "broker": {"sessions": [session]}})
-    actors = dict.fromkeys(("r1/control", "r1/broker"), ActorRecord(ActorState.READY))
-    found = EmergencyStops(state).elsewhere
-    body = report.status("hub", 1.0, facts, actors, ["r1"], now_s=1.0, stops_elsewhere=found)
+    body = whole(state, {"robot": "r2", "state": "open", "host": "cell", "kind": "fleet"})
     (row,) = body["site"]["robots"]
     return dict(row)
+
+
+def test_the_robot_of_a_port_s_client_is_not_shown_as_stopped(tmp_path: Path) -> None:
+    """No stop reaches it: its row has what its port says, and where that is."""
+    SiteStopStore(tmp_path, None).add([new_stop([], "anna@hub", "smoke", 1.0)], [])
+    vitals = {"state": "REFUSED", "reason": "no chunks for openpi/1: smoke"}
+    client = {"robot": "openpi/1", "state": "open", "host": "cell", "kind": "client"}
+    (row,) = whole(tmp_path, {**client, "vitals": vitals})["site"]["robots"]
+    assert (row["state"], row["reason"]) == ("REFUSED", vitals["reason"])
+    assert row["estop"] is None and not row["stoppable"]
+    assert row["where"] == "client at cell"
+
+
+def test_a_robot_that_a_stop_names_and_nothing_tells_of_is_away_until_its_release(
+    tmp_path: Path,
+) -> None:
+    """The fleet's own have rows of their own; that of a client is listed too, to be released."""
+    client = {"robot": "groot/1", "state": "open", "host": "cell", "kind": "client"}
+    script = {"robot": "bench", "state": "open", "host": "cell", "kind": "script"}
+    store = SiteStopStore(tmp_path, None)
+    store.add([new_stop(["r1", "bench", "groot/1"], "anna@hub", "smoke", 1.0)], [])
+    assert [row["name"] for row in whole(tmp_path, client, script)["site"]["away"]] == ["groot/1"]
+    body = whole(tmp_path)
+    assert [row["name"] for row in body["site"]["away"]] == ["bench", "groot/1"]
+    (row, _) = body["site"]["away"]
+    assert row["state"] == "STOPPED" and row["stoppable"]
+    assert "stopped by anna@hub" in row["reason"] and "--release bench" in row["reason"]
+    assert (Weight.WRONG, "bench") in {(note.weight, note.name) for note in notes(body)}
+    store.add([], lifts_of(store.stops.lifting(["bench", "groot/1"]), "ben", None))
+    assert whole(tmp_path)["site"]["away"] == []
 
 
 def test_a_robot_of_another_host_that_a_stop_of_the_site_holds_is_stopped_there_too(

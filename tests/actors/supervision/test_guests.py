@@ -17,7 +17,11 @@ from holdfast.actors.supervision import guests as module
 from holdfast.actors.supervision.guests import guests
 
 FLEET = KnownRobots(fleet="cell", state_dir="", robots=(KnownRobot("r1", "r1.driver"),))
-ROWS = [{"name": "r1", "where": "here"}, {"name": "bench", "where": "script on desk"}]
+ROWS = [
+    {"name": "r1", "where": "here", "stoppable": True},
+    {"name": "bench", "where": "script on desk", "stoppable": True},
+    {"name": "openpi/1", "where": "client", "stoppable": False},
+]
 
 
 @pytest.fixture
@@ -40,7 +44,7 @@ def supervisor(directory: Path) -> Iterator[socket.socket]:
 
 
 def test_the_robots_that_no_file_has_are_those_of_scripts(supervisor: socket.socket) -> None:
-    """With where they run; the others are left out."""
+    """And of clients; with where they run. The others are left out."""
 
     def answer() -> None:
         client, _ = supervisor.accept()
@@ -53,7 +57,8 @@ def test_the_robots_that_no_file_has_are_those_of_scripts(supervisor: socket.soc
     thread.start()
     found = guests(FLEET)
     thread.join(60)
-    assert found == [KnownRobot("bench", host="script on desk")]
+    client = KnownRobot("openpi/1", host="client", is_client=True)
+    assert found == [KnownRobot("bench", host="script on desk"), client]
 
 
 @pytest.mark.usefixtures("directory")
