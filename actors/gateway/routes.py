@@ -13,7 +13,9 @@ POST /api/robots/<robot>/<pause|resume|reset|take-over>
 POST /api/robots/<robot>/episode-<start|success|failure|stop|rerecord|discard|save>
 POST /api/robots/<robot>/task     {"task": "..."}: another task in the same episode
 POST /api/actors/<actor>/restart
-POST /api/estop                  the emergency stop of all robots of the site
+POST /api/estop                  the emergency stop of all robots of the site, or with the body
+                                 {"robot": "..."} of one, whatever its name
+POST /api/release                {"robot": "..."}: lifts its stop
 POST /api/robots/<robot>/<estop|release>
 """
 
@@ -45,6 +47,10 @@ _ROBOT_VERBS = ("pause", "resume", "reset", "take-over")
 
 class _TaskBody(msgspec.Struct, frozen=True):
     task: str
+
+
+class _RobotBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    robot: str
 
 
 class Routes:
@@ -153,12 +159,18 @@ class Routes:
         path = request.path
         what, _, verb = path.rpartition("/")
         asked: Awaitable[object]
-        if path == "/api/estop":
+        if path == "/api/estop" and not request.body:
             asked = self._buttons.stop(None)
-        elif what.startswith("/api/robots/") and verb in ("estop", "release"):
-            robot = what.removeprefix("/api/robots/")
-            button = self._buttons.stop if verb == "estop" else self._buttons.release
+        elif path in ("/api/estop", "/api/release"):
+            robot = _robot(request.body)
+            if robot is None:
+                words = 'nothing was done: expected the robot as {"robot": "its name"}'
+                return json(400, {"error": words})
+            button = self._buttons.stop if path == "/api/estop" else self._buttons.release
             asked = button(robot)
+        elif what.startswith("/api/robots/") and verb in ("estop", "release"):
+            button = self._buttons.stop if verb == "estop" else self._buttons.release
+            asked = button(what.removeprefix("/api/robots/"))
         elif what.startswith("/api/robots/") and verb in _ROBOT_VERBS:
             asked = self._supervisor.robot(what.removeprefix("/api/robots/"), verb)
         elif what.startswith("/api/robots/") and verb in EPISODE_VERBS:
@@ -175,7 +187,7 @@ class Routes:
                 404,
                 f"no command is at {path!r}: expected /api/robots/NAME/"
                 f"{{{','.join((*_ROBOT_VERBS, *EPISODE_VERBS, 'task', 'estop', 'release'))}}}, "
-                "/api/estop or /api/actors/NAME/restart",
+                "/api/estop, /api/release or /api/actors/NAME/restart",
             )
         return await _outcome(asked)
 
@@ -184,6 +196,14 @@ def _task(body: bytes) -> str | None:
     """The task in a command's body; None if there is none."""
     try:
         return msgspec.json.decode(body, type=_TaskBody).task
+    except msgspec.MsgspecError:
+        return None
+
+
+def _robot(body: bytes) -> str | None:
+    """The robot in a command's body; None if there is none."""
+    try:
+        return msgspec.json.decode(body, type=_RobotBody).robot
     except msgspec.MsgspecError:
         return None
 

@@ -224,7 +224,9 @@ def _fitting(rows: list[Row], room: int) -> list[Row]:
 
 
 def _site(status: dict[str, Any]) -> dict[str, list[Row]]:
-    return {"robots": [], "replicas": [], "actors": [], **status.get("site", {})}
+    """By kind what has a table: a note tells of each robot that is away."""
+    site = status.get("site", {})
+    return {kind: site.get(kind, []) for kind in ("robots", "replicas", "actors")}
 
 
 def _count(status: dict[str, Any]) -> int:

@@ -11,7 +11,6 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -92,11 +91,12 @@ class View(threading.Thread):
 
 def _lines(status: dict[str, Any]) -> Iterator[tuple[object, object, str]]:
     """(subject, value, line) of each: a line is printed when the value of its subject changes."""
-    site = status["site"]
-    for row in (*status["actors"], *status["robots"], *chain(*site.values())):
-        refused = refusal(row)
-        text = refused or ": ".join(filter(None, (row["state"], cause(row))))
-        yield row["name"], (row["state"], bool(refused)), f"{row['name']:<16} {text}"
+    for kind, rows in {"own": [*status["actors"], *status["robots"]], **status["site"]}.items():
+        for row in rows:
+            refused = refusal(row)
+            text = refused or ": ".join(filter(None, (row["state"], cause(row))))
+            state = row["state"], bool(refused)
+            yield (kind, row["name"]), state, f"{row['name']:<16} {text}"
     for name, warning in warnings(status):
         yield (name, warning), True, f"{name:<16} warning: {warning}"
 

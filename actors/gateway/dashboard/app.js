@@ -2,7 +2,7 @@
 
 import { ActorRow, headings } from "./actors.js";
 import { stopAll } from "./estop.js";
-import { GuestRow } from "./guests.js";
+import { GuestRow, kindOf } from "./guests.js";
 import { RobotCard } from "./robot.js";
 import { listen, token } from "./stream.js";
 import { duration, make, setState, setText } from "./words.js";
@@ -59,17 +59,19 @@ function heard({ t, trouble, report, timelines, events, notes }) {
     setText($("uptime"), `up ${duration(report.uptime_s)}`);
     const colour = report.healthy ? "good" : "bad";
     setState($("health"), report.healthy ? "healthy" : "not healthy", trouble ? "none" : colour);
-    sync(actors, report.actors, $("actors"), (name) => new ActorRow(name, say));
-    sync(robots, report.robots, $("robots"), (name) => new RobotCard(name, say));
+    sync(actors, report.actors, $("actors"), ({ name }) => new ActorRow(name, say));
+    sync(robots, report.robots, $("robots"), ({ name }) => new RobotCard(name, say));
     const { site } = report;
     const brokers = report.brokers.some((broker) => broker.address) ? report.brokers : [];
-    const elsewhere = [...brokers, ...site.robots, ...site.replicas, ...site.actors];
-    sync(guests, elsewhere, $("guests"), (name) => new GuestRow(name, say));
+    const elsewhere = [...brokers, ...site.robots, ...site.away, ...site.replicas, ...site.actors];
+    const key = (guest) => `${kindOf(guest)} ${guest.name}`;
+    sync(guests, elsewhere, $("guests"), (guest) => new GuestRow(guest, say), key);
     $("elsewhere").hidden = !elsewhere.length;
     $("no-robots").hidden = Boolean(report.robots.length || site.robots.length);
     $("site").hidden = false;
     $("recordings").hidden = !report.robots.some((robot) => robot.recording);
-    $("estop").hidden = !(report.robots.length || site.robots.length);
+    // Also where no robot is known: while a broker starts anew it tells of none.
+    $("estop").hidden = false;
     attend(notes);
     for (const [name, card] of robots) card.showCameras(camerasOf(report, name));
   }
@@ -91,17 +93,18 @@ function attend(notes) {
   });
 }
 
-// Make, update, remove and order the elements of the entries of a list.
-function sync(shown, entries, parent, create) {
-  const names = new Set(entries.map((entry) => entry.name));
-  for (const [name, item] of shown) {
-    if (names.has(name)) continue;
+// Make, update, remove and order the elements of the entries of a list; `keyOf` tells them apart.
+function sync(shown, entries, parent, create, keyOf = ({ name }) => name) {
+  const keys = new Set(entries.map(keyOf));
+  for (const [key, item] of shown) {
+    if (keys.has(key)) continue;
     item.remove();
-    shown.delete(name);
+    shown.delete(key);
   }
   entries.forEach((entry, k) => {
-    if (!shown.has(entry.name)) shown.set(entry.name, create(entry.name));
-    const item = shown.get(entry.name);
+    const key = keyOf(entry);
+    if (!shown.has(key)) shown.set(key, create(entry));
+    const item = shown.get(key);
     if (parent.children[k] !== item.element) parent.insertBefore(item.element, parent.children[k] ?? null);
     item.show(entry);
   });

@@ -32,13 +32,13 @@ export class StopButton {
   }
 
   async #pressed() {
-    const robot = `api/robots/${encodeURIComponent(this.name)}`; // a script's may have any name
+    const robot = { robot: this.name }; // not in the path: a script's may have any name, as `..`
     if (!this.stopped) {
-      this.say(await command(`${robot}/estop`, "emergency stop"));
+      this.say(await command("api/estop", "emergency stop", robot));
     } else if (this.sure) {
       this.sure = false;
       this.#draw();
-      this.say(await command(`${robot}/release`, "release"));
+      this.say(await command("api/release", "release", robot));
     } else {
       this.sure = true;
       this.#draw();

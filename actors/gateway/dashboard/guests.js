@@ -1,11 +1,22 @@
-// The table of brokers, and of robots, replicas and actors of scripts and of other hosts.
+// The table of brokers, and of robots, replicas and actors of scripts and of other hosts; also of
+// robots that a stop names and that nothing tells of, so that they can be released.
 
 import { because } from "./actors.js";
 import { StopButton } from "./estop.js";
 import { duration, make, milliseconds, reasons, robotTone, seconds, setState, setText, sum, uplink } from "./words.js";
 
+// A robot and a replica may have one name: a row is that of a kind and a name.
+export function kindOf(guest) {
+  if ("users" in guest) return "broker";
+  if ("actor" in guest) return "actor";
+  if ("capacity" in guest) return "replica";
+  return "fps" in guest ? "robot" : "away";
+}
+
 export class GuestRow {
-  constructor(name, say) {
+  constructor(guest, say) {
+    const { name } = guest;
+    this.isRobot = ["robot", "away"].includes(kindOf(guest));
     this.state = make("span", { class: "state" });
     const cell = () => make("td");
     [this.where, this.service, this.figures, this.why] = [cell(), cell(), cell(), cell()];
@@ -13,23 +24,25 @@ export class GuestRow {
     this.stop = new StopButton(name, say);
     this.commands = make("td", { class: "do" });
     this.element = make(
-      "tr", { "data-guest": name },
+      "tr", { "data-guest": name, "data-kind": kindOf(guest) },
       make("th", { scope: "row" }, name), this.where, this.service,
       make("td", { class: "is" }, this.state), this.figures, this.why, this.commands,
     );
   }
 
   show(guest) {
-    const isRobot = "fps" in guest;
     // An actor that a person stopped is as intended.
-    setState(this.state, guest.state, isRobot ? robotTone(guest.state) : undefined);
+    setState(this.state, guest.state, this.isRobot ? robotTone(guest.state) : undefined);
     this.element.dataset.tone = this.state.dataset.tone;
     setText(this.where, guest.where);
-    setText(this.service, guest.service ?? guest.kind);
+    setText(this.service, guest.service ?? guest.kind ?? "");
     setText(this.figures, figuresOf(guest));
     setText(this.why, [because(guest), ...(guest.warnings ?? [])].filter(Boolean).join("; "));
     this.why.title = this.why.textContent;
-    if (isRobot && !this.commands.hasChildNodes()) this.commands.append(this.stop.element);
+    if (!this.isRobot) return;
+    // That of a port's client no stop reaches.
+    if (guest.stoppable) this.commands.replaceChildren(this.stop.element);
+    else this.commands.replaceChildren();
     this.stop.show(Boolean(guest.estop));
   }
 
@@ -39,9 +52,12 @@ export class GuestRow {
 }
 
 function figuresOf(guest) {
-  if ("users" in guest) return ofBroker(guest);
-  if ("actor" in guest) return ofActor(guest);
-  return "capacity" in guest ? ofReplica(guest) : ofRobot(guest);
+  const figures = { broker: ofBroker, actor: ofActor, replica: ofReplica, robot: ofRobot, away: ofAway };
+  return figures[kindOf(guest)](guest);
+}
+
+function ofAway() {
+  return "nothing tells of it now: a stop by this name is in force";
 }
 
 function ofBroker(broker) {

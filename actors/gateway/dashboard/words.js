@@ -5,6 +5,7 @@ const TONES = {
   STARTING: "fair", WAITING: "fair", STOPPING: "fair", DEGRADED: "fair", CONNECTING: "fair",
   MOVING: "fair", DRAINING: "fair",
   BACKOFF: "bad", STALLED: "bad", RECONNECTING: "bad", DEAD: "bad", FAILED: "bad", DOWN: "bad",
+  REFUSED: "bad",
 };
 
 const STATES = {
@@ -26,6 +27,7 @@ const STATES = {
   STOPPED: "A person stopped it.",
   BACKOFF: "It failed, and starts again after a pause.",
   FAILED: "It failed too often, or a restart would not help: a person must look.",
+  REFUSED: "It is refused, for the reason beside it.",
   DRAINING: "It takes no new robots and hands over those it has.",
 };
 

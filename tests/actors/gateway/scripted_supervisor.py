@@ -65,7 +65,7 @@ CONTROL: dict[str, Any] = {
     "successes": 4,
     "task": "put the red parcel in the left bin",
 }
-GUEST = {
+GUEST: dict[str, Any] = {
     "robot": "bench-arm",
     "epoch": 7,
     "service": "pick",

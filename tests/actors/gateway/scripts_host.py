@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from holdfast.actors.runtime.held_robots import HeldRobots
 from holdfast.actors.runtime.site_stop_store import SiteStopStore
-from holdfast.actors.supervision.emergency_stops import EmergencyStops
 from holdfast.transport.stop_bodies import HeldRobot
 
 EVERY_S = 0.02
 
 
 class ScriptsHost:
-    """It confirms each stop of `robot` in the fleet's `state_dir` once it finds it, and each lift.
-    `shown` is what a supervisor shows of the stops."""
+    """It confirms each stop of `robot` in the fleet's `state_dir` once it finds it, and each
+    lift."""
 
     def __init__(self, state_dir: Path, robot: str) -> None:
         self._store = SiteStopStore(state_dir, None)
         self._held = HeldRobots(state_dir, "network")
-        self._stops = EmergencyStops(state_dir)
         self._robot = robot
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
-
-    def shown(self, robots: Iterable[str]) -> dict[str, dict[str, Any]]:
-        return self._stops.elsewhere(robots)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 from holdfast.actors.driver import latch
@@ -89,6 +90,32 @@ def test_a_robot_is_stopped_and_released_without_the_supervisor(
         assert stop is not None and stop.by == "the dashboard"
         assert gateway.post("/api/robots/r1/release") == (200, {"result": "r1 released"})
         assert [asked["do"] for asked in driver.asked] == ["estop", "release"]
+
+
+def test_a_robot_of_any_name_is_stopped_and_released_by_a_request_s_body(
+    gateway: Gateway,
+) -> None:
+    """A name that means something in a path stops that robot, and no other one."""
+    stops = EmergencyStops(list_robot(gateway.rundir))
+    for name in ("..", "a/b", "r1/../.."):
+        body = msgspec.json.encode({"robot": name})
+        status, answer = gateway.post("/api/estop", body=body)
+        assert status == 409 and f"`actorctl estop --release {name}`" in answer["error"]
+        assert stops.elsewhere([name, "r1", "r9"]).keys() == {name}
+        assert gateway.post("/api/release", body=body) == (200, {"result": f"{name} released"})
+        assert stops.elsewhere([name]) == {}
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"robot": 3}', b'{"robots": ["r1"]}', b"\xff"])
+@pytest.mark.parametrize("path", ["/api/estop", "/api/release"])
+def test_a_body_that_names_no_robot_stops_and_releases_nothing(
+    gateway: Gateway, path: str, body: bytes
+) -> None:
+    """The answer says so, and what was expected."""
+    stops = EmergencyStops(list_robot(gateway.rundir))
+    status, answer = gateway.post(path, body=body)
+    assert status == 400 and "nothing was done" in answer["error"]
+    assert stops.of(["r1"]) == {} == stops.elsewhere(["r9"])
 
 
 def test_a_stop_of_all_robots_says_which_were_not_reached(gateway: Gateway) -> None:

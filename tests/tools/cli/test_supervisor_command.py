@@ -16,6 +16,7 @@ from typer.testing import CliRunner
 
 from holdfast.tools.cli.supervisor_command import app
 from holdfast.tools.cli.view import View
+from holdfast.tools.cli.view import _lines as changes
 
 
 def supervisor(*words: str) -> subprocess.CompletedProcess[str]:
@@ -209,3 +210,15 @@ def test_a_view_without_a_reader_blocks_only_itself(
     os.close(reading)
     view.join(60)
     assert not view.is_alive(), "and ends quietly when there is none any more"
+
+
+def test_rows_of_one_name_are_subjects_of_their_own() -> None:
+    """Else each would be a change of the other, and both would be printed again and again."""
+    row = {"name": "groot/1", "reason": "", "warnings": []}
+    site = {"robots": [row | {"state": "REFUSED"}], "away": [row | {"state": "STOPPED"}]}
+    lines = list(changes({"actors": [], "robots": [], "site": site}))
+    assert [line.split() for _, _, line in lines] == [
+        ["groot/1", "REFUSED"],
+        ["groot/1", "STOPPED"],
+    ]
+    assert len({subject for subject, _, _ in lines}) == 2
