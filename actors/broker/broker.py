@@ -8,7 +8,6 @@ whether it is tried again.
 
 from __future__ import annotations
 
-import gc
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -88,8 +87,6 @@ class BrokerActor(Actor):
         if self._keys is not None:
             self.resources.callback(self._keys.close)
         self.resources.callback(self._notify_peers)
-        gc.freeze()  # a collection then looks at no module
-        self.resources.callback(gc.unfreeze)  # a program may go on in this process
 
     def run(self) -> None:
         poll = Poll(self.link.fileno())

@@ -16,7 +16,6 @@ sender's address.
 
 from __future__ import annotations
 
-import gc
 import select
 from functools import partial
 from pathlib import Path
@@ -91,8 +90,6 @@ class DriverActor(Actor):
 
     def run(self) -> None:
         set_slice(_SLICE_NS)
-        gc.freeze()
-        self.resources.callback(gc.unfreeze)  # a program may go on in this process
         self.ready(hang_timeout_s=self.config.io_timeout_s)
         self._check_latch([])  # before the device is opened
         while not self.stopping:
