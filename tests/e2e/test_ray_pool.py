@@ -80,9 +80,12 @@ def cluster(monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     for name, value in ON_LOOPBACK.items():
         monkeypatch.setenv(name, value)
     directory = tempfile.mkdtemp(prefix="hf-ray-", dir="/tmp")
+    # Where Ray notes the cluster's address: in /tmp/ray otherwise, which it does not make.
+    monkeypatch.setenv("RAY_TMPDIR", directory)
+    Path(directory, "ray").mkdir()
     segments = set(Path("/dev/shm").iterdir())
     handler = signal.getsignal(signal.SIGTERM)
-    made = Cluster(directory)
+    made = Cluster(f"{directory}/ray")
     signal.signal(signal.SIGTERM, handler)  # which the cluster takes for itself
     yield made
     made.close()

@@ -93,7 +93,7 @@ class DirectSite:
         self.session = SessionMoves(cast("Any", self.paths), self.direct, self.relay, log)
         control = SimpleNamespace(send=self._to_control, reply=self._failed, identity=b"c")
         control.send_lost = lambda *_: None
-        images = SimpleNamespace(oldest_ns=0)
+        images = SimpleNamespace(oldest_ns=0, answered=lambda *_: None)
         self.answers = AnswerRelay(
             cast("Any", self.paths),
             self.relay,
