@@ -22,7 +22,11 @@ some_robots = st.lists(st.sampled_from(ROBOTS), unique=True, max_size=3)
 
 class Host(RuleBasedStateMachine):
     """Programs that each read the folder anew, and drivers that run on and look now and then: one
-    that has looked is stopped if a program that starts now finds its robot stopped."""
+    that has looked is stopped if a program that starts now finds its robot stopped.
+
+    They look at least once while as many stops end as the folder keeps of those that have: a lift
+    that is removed before a driver saw it leaves that driver stopped until it is started again.
+    """
 
     @initialize()
     def begin(self) -> None:
@@ -31,6 +35,8 @@ class Host(RuleBasedStateMachine):
         self.drivers = {name: keeper(self.state, robot=name) for name in ROBOTS}
         self.stopped: set[str] = set()
         self.has_looked: set[str] = set()
+        self.ended = 0
+        """Stops since all drivers looked."""
         self.instants = itertools.count(1)
 
     @rule(robots=some_robots, count=st.integers(1, 9))
@@ -42,10 +48,17 @@ class Host(RuleBasedStateMachine):
 
     @rule(robots=some_robots)
     def release(self, robots: list[str]) -> None:
+        before = self._in_force()
+        if self.ended + len(before) > MAX_STOPS:
+            self.look([])
         lift_all(self.state, robots)
+        self.ended += len(before - self._in_force())
         self.stopped -= set(robots or ROBOTS)
         assert not self._held() & set(robots or ROBOTS)
         self.has_looked.clear()
+
+    def _in_force(self) -> set[str]:
+        return {stop.id for stop in store_of(self.state).stops.in_force()}
 
     def _held(self) -> set[str]:
         store = store_of(self.state)
@@ -58,6 +71,7 @@ class Host(RuleBasedStateMachine):
         for robot in robots or ROBOTS:
             self.drivers[robot].look()
             self.has_looked.add(robot)
+        self.ended = 0 if not robots else self.ended
 
     @invariant()
     def a_driver_that_has_looked_is_stopped_if_its_robot_is(self) -> None:
