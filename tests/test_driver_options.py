@@ -1,4 +1,5 @@
-"""docs/your-robot.md: the options of drivers and cameras are those that these take."""
+"""The options of drivers and cameras in docs/your-robot.md, and of policies in docs/training.md and
+docs/pi0.md, are those that these take."""
 
 from __future__ import annotations
 
@@ -10,6 +11,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from holdfast.policy.pi0.pi_options import PiOptions
+from holdfast.policy.policy_options import ActOptions, FlowOptions
 from holdfast.robot.cameras.opencv_camera import OpenCVCamera
 from holdfast.robot.cameras.source import OpenCVOptions
 from holdfast.robot.gym import GymRobot
@@ -70,3 +73,22 @@ def test_the_options_of_an_environment_are_those_that_its_driver_takes() -> None
     """It has no struct: its keywords are checked when it is made."""
     taken = keywords(GymRobot)
     assert table("Options of `driver: gym`:") == defaults(taken, set(taken))
+
+
+def named(page: str, header: str) -> dict[str, str]:
+    """The options in the table under `header`, with its second column."""
+    rows = (ROOT / "docs" / page).read_text().partition(header)[2].partition("\n\n")[0]
+    found = re.findall(r"^\| (`.*?`) \| (.*?) \|", rows, re.MULTILINE)
+    return {name: second for names, second in found for name in re.findall(r"`(\w+)`", names)}
+
+
+def test_the_options_of_flow_and_act_are_those_of_their_structs() -> None:
+    """What is not of `flow` alone is of both."""
+    listed = named("training.md", "| option | of | meaning |\n")
+    assert set(listed) == fields(FlowOptions)
+    assert {name for name, of in listed.items() if of == "both"} == fields(ActOptions)
+
+
+def test_the_options_of_the_pi_policies_are_those_of_their_struct() -> None:
+    """Those that it shares with flow included."""
+    assert set(named("pi0.md", "| option | meaning |\n")) == fields(PiOptions)
