@@ -29,7 +29,7 @@ def test_a_plan_is_played_in_order_and_the_actor_stops_on_command(cell: Cell) ->
     assert cell.exit_code == EXIT_STOPPED
     assert cell.robot.closed
     assert cell.status()["stalled_ticks"] == 0
-    assert Kind.CLOSE in cell.server.kinds()
+    wait_until(lambda: Kind.CLOSE in cell.server.kinds(), "its CLOSE")
 
 
 def test_a_request_carries_the_rest_of_the_plan_and_the_expected_delay(cell: Cell) -> None:
