@@ -38,7 +38,7 @@ ANSWERED = (
 )
 """Where a WireError becomes the ERROR that a robot gets; those made elsewhere are counted."""
 COUNTED = {"no-session", "robot", "stale-epoch"}
-"""Reasons of messages to a replica that nobody waits for."""
+"""Reasons for which a replica drops a message whose sender expects no answer."""
 WRITERS = {"array-dtype", "image-quality", "image-shape", "kind"}
 """What a caller of the codec does wrong before anything is sent, and messages of other kinds."""
 

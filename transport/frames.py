@@ -137,7 +137,7 @@ class FrameReader:
             slot = ring.slot_words[index]
             if wanted and slot[SEQUENCE] == 2 * wanted:
                 fence()
-                # A new array: whoever gets it may change its shape.
+                # An array object of its own: a caller that sets its `shape` changes no other's.
                 frame = Frame(wanted, int(slot[CAPTURE]), ring.images[index].view())
                 if self.valid(frame):
                     return frame

@@ -55,8 +55,8 @@ class Reference(msgspec.Struct, frozen=True, array_like=True):
 class Outbox:
     """The writing end: `put()`, or `reserve()`, fill in place, `publish()`.
 
-    `promise()` gives a reservation's references before it is filled: until `publish`, and for ever
-    if there is another `reserve` before that, readers refuse them as overwritten.
+    `promise()` returns the references of a reservation before its arrays are filled. Readers refuse
+    them as overwritten until `publish`, and always if another `reserve` comes before it.
     """
 
     def __init__(self, buffer: memoryview | mmap | bytearray, slots: int = 4):
@@ -94,7 +94,7 @@ class Outbox:
     def reserve(self, shapes: Mapping[Key, tuple[int, int, int]]) -> dict[Key, NDArray[np.uint8]]:
         """Arrays for a request's images, by their names, to be filled in place and published.
 
-        Raises OutboxError if they do not fit. One that was not published is given up.
+        Raises OutboxError if they do not fit. Drops a reservation that was not published.
         """
         number = self._number + 1
         base = _slot(number, self.slots, self.capacity) + LINE

@@ -95,13 +95,11 @@ def test_a_raw_image_has_red_first() -> None:
 
 def test_a_frame_in_a_cameras_ring_is_its_nonce_and_number() -> None:
     """Beside the reference to the place in the outbox where it is promised; ACCEPT names rings."""
-    request, accept = (
-        msgpack.unpackb(bytes.fromhex(json.loads(path.read_text())["frames"][1]))
+    body = {
+        path.stem: msgpack.unpackb(bytes.fromhex(json.loads(path.read_text())["frames"][1]))
         for path in GOLDEN
-        if path.stem in ("accept-5", "request-3")
-    )
-    if "rings" in request:
-        request, accept = accept, request
+    }
+    request, accept = body["request-3"], body["accept-5"]
     wrist = request["images"]["wrist"]
     assert wrist["frame"] == [2**62 + 3, 7]
     assert wrist["reference"] == [2**62 + 1, 9, 64, 48, 64]

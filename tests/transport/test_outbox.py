@@ -85,7 +85,7 @@ def test_a_reference_is_refused_once_its_slot_is_written_again() -> None:
 def test_a_promise_is_refused_until_it_is_published_and_never_another_image(
     doings: list[str],
 ) -> None:
-    """Also for ever if another request takes its turn, or the writer is started anew."""
+    """And always if another reservation follows it, or the writer is started anew."""
     memory, outbox, reader = pair(slots=3)
     given_: list[tuple[Reference, int]] = []
     published: list[int] = []

@@ -166,7 +166,7 @@ def test_a_client_without_a_descriptor_sends_nothing(
 
 
 def test_a_server_keeps_no_more_connections_than_it_was_told_to(endpoint: str) -> None:
-    """One more is closed; one that does not say who it is gives its place to another."""
+    """One more is closed; one that has sent no identity is closed for another."""
     with ExitStack() as opened:
         server = opened.enter_context(closing(WaitingServer(endpoint, most_peers=3)))
         nameless = [

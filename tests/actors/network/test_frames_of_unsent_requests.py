@@ -46,7 +46,7 @@ def take(images: RequestImages, cameras: dict[str, tuple[int, int]]) -> None:
 
 
 def test_the_frames_of_a_request_that_was_not_sent_are_not_copied(images: RequestImages) -> None:
-    """Nobody reads them; and no answer to it is late."""
+    """No replica reads them, and the next request does not take its answer for late."""
     take(images, SEES)
     assert images.wait_ms(1000) == 1000
     images.copy_overdue(1 << 62)
