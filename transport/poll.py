@@ -26,6 +26,12 @@ Source = Socket | int
 """A ZeroMQ socket, or a plain descriptor."""
 
 
+def ms_until(instant_ns: int, now_ns: int) -> int:
+    """For how long to wait for an instant; 0 if it is past. Rounded up: a loop that woke up before
+    it would wait for 0 ms again and again."""
+    return max(0, -(-(instant_ns - now_ns) // 1_000_000))
+
+
 class Poll:
     """A set of sockets and descriptors that one thread waits for."""
 

@@ -18,7 +18,7 @@ from ...errors import KeyFileError, RefusedError, WireError
 from ...transport import bodies, messages, sockets
 from ...transport.header import Kind
 from ...transport.keys import Role
-from ...transport.poll import Poll
+from ...transport.poll import Poll, ms_until
 from ..runtime import allocator
 from ..runtime.actor import Actor
 from ..runtime.configs import BrokerConfig
@@ -106,10 +106,8 @@ class BrokerActor(Actor):
             if sleep_ns := gather_ns(self._routing.sessions, turned_ns, now_ns, more=more):
                 time.sleep(sleep_ns / 1e9)
                 now_ns = time.monotonic_ns()
-            # Rounded up: to wake early would be to spin until the tick.
             wake_ns = tick_ns if self._retry_ns is None else min(tick_ns, self._retry_ns)
-            wait_ms = max(0, -(-(wake_ns - now_ns) // 1_000_000))
-            awake = poll.wait(wait_ms, settled=settled)
+            awake = poll.wait(ms_until(wake_ns, now_ns), settled=settled)
             now_ns = turned_ns = time.monotonic_ns()
             more = False
             if self._keys is not None and self._keys.turn(awake, now_ns):

@@ -22,7 +22,7 @@ from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.messages import decode
 from ...transport.outbox import OutboxReader
-from ...transport.poll import Poll
+from ...transport.poll import Poll, ms_until
 from ..runtime.actor import Actor
 from ..runtime.configs import InferenceConfig
 from ..runtime.own_keys import OwnKeys
@@ -150,12 +150,10 @@ class InferenceActor(Actor):
     # Handlers of the loop
 
     def _timeout_ms(self, now_ns: int) -> int:
-        """The time until the next heartbeat or batch, rounded up: an early wake-up would spin."""
-        wake_ns = self._next_beat_ns
+        """The time until the next heartbeat or batch."""
         due_ns = self._core.due_ns(now_ns)
-        if due_ns is not None:
-            wake_ns = min(wake_ns, due_ns)
-        return max(0, -(-(wake_ns - now_ns) // 1_000_000))
+        wake_ns = self._next_beat_ns if due_ns is None else min(self._next_beat_ns, due_ns)
+        return ms_until(wake_ns, now_ns)
 
     def _serve_commands(self, now_ns: int) -> None:
         for command in self.link.commands():

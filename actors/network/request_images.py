@@ -18,6 +18,7 @@ from ...transport.images import Image
 from ...transport.layout import own
 from ...transport.messages import Blobs, decode
 from ...transport.outbox import Outbox
+from ...transport.poll import ms_until
 from ..runtime.configs import NetworkConfig
 from .camera_frames import Allocate, CameraFrames, FrameKey, Place, RequestFrames
 from .ring_use import RingUse
@@ -101,11 +102,11 @@ class RequestImages:
             self.use.asked(self._in_rings, self._taken_ns)
 
     def wait_ms(self, at_most_ms: int) -> int:
-        """In how much time `copy_overdue` is to be called, rounded up."""
-        if self.use.copy_due_ns is None:
+        """In how much time `copy_overdue` is to be called, at most `at_most_ms`."""
+        due_ns = self.use.copy_due_ns
+        if due_ns is None:
             return at_most_ms
-        ahead_ns = self.use.copy_due_ns - time.monotonic_ns()
-        return min(at_most_ms, max(0, -(-ahead_ns // 1_000_000)))
+        return min(at_most_ms, ms_until(due_ns, time.monotonic_ns()))
 
     def copy_overdue(self, now_ns: int) -> None:
         """Copy the frames of the last request into the outbox if its answer does not come soon."""

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import sockets
-from holdfast.transport.poll import Poll
+from holdfast.transport.poll import Poll, ms_until
 
 PATIENCE_MS = 60_000
 
@@ -34,6 +34,15 @@ def _pair(context: sockets.Context, name: str) -> tuple[sockets.Socket, sockets.
 
 def _until_named(poll: Poll, source: object) -> None:
     wait_until(lambda: source in poll.wait(PATIENCE_MS), "the poll to name it")
+
+
+@given(st.integers(0, 2**62), st.integers(-(10**12), 10**12))
+def test_a_wait_until_an_instant_ends_at_most_a_millisecond_after_it(
+    now_ns: int, ahead_ns: int
+) -> None:
+    """And not before it; an instant that is past is not waited for."""
+    waited_ns = ms_until(now_ns + ahead_ns, now_ns) * 1_000_000
+    assert 0 <= waited_ns - max(0, ahead_ns) < 1_000_000
 
 
 def test_a_poll_names_a_socket_while_a_message_is_there(context: sockets.Context) -> None:
