@@ -47,8 +47,6 @@ class RequestImages:
         self._asked: Header | None = None
         self._taken = RequestFrames({}, {})
         self._shared: dict[FrameKey, Image] | None = None
-        self._in_rings = False
-        self._taken_ns = 0
         self.oldest_ns = 0
         """When the oldest image of the last request was captured (monotonic ns); 0: it had none."""
         self.ages_s: dict[str, float] = {}
@@ -84,7 +82,7 @@ class RequestImages:
             self._read = partial(self._taken_at, wanted, since_ns, instants_ns)
             self._read(now_ns, "ring" if self._config.jpeg_quality else "message")
             return
-        in_rings = self._read_there(terms, wanted) and self.use.allowed(now_ns)
+        in_rings = self.use.allowed(now_ns) and self._read_there(terms, wanted)
         place: Place = "ring" if in_rings else "kept"
         self._taken_at(wanted, since_ns, instants_ns, now_ns, place, outbox.reserve)
         if in_rings and self.frames.passing:
@@ -94,12 +92,13 @@ class RequestImages:
         frames = self.frames.references() if in_rings else {}
         references = outbox.promise() if in_rings else outbox.publish()
         self._shared = {key: Blobs.reference(r, frames.get(key)) for key, r in references.items()}
-        self._in_rings, self._taken_ns = in_rings, now_ns
 
-    def sent(self) -> None:
-        """The request is on its way; without this its frames are not copied any more."""
+    def sent(self, taken_ns: int) -> None:
+        """The request is on its way, for which `take` was called at `taken_ns`; frames in rings of
+        one for which this is not called are not copied."""
         if self._shared:
-            self.use.asked(self._in_rings, self._taken_ns)
+            in_rings = any(image.frame is not None for image in self._shared.values())
+            self.use.asked(in_rings, taken_ns)
 
     def wait_ms(self, at_most_ms: int) -> int:
         """In how much time `copy_overdue` is to be called, at most `at_most_ms`."""
@@ -173,8 +172,7 @@ class RequestImages:
         return msgspec.structs.replace(body, oldest_input_age_s=age_s)
 
     def _read_there(self, terms: Accept | None, wanted: dict[str, tuple[int, int] | None]) -> bool:
-        """Whether the replica reads all the frames that travel, and there are some, in their
-        rings."""
+        """Whether frames travel, and the replica reads all of them in their rings."""
         ours = wanted.keys() & self._config.cameras.keys()
         if terms is None or not ours:
             return False

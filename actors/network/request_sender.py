@@ -62,7 +62,7 @@ class RequestSender:
             return
         if self._session.ask(header, frames, time.monotonic_ns()):
             sent_ns = time.monotonic_ns()
-            self._images.sent()
+            self._images.sent(now_ns)
             self._uplink.sent(size, sent_ns)
             self._audit.asked(header, self._session.id, self._images.ages_s, sent_ns)
         else:

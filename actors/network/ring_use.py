@@ -38,19 +38,19 @@ class RingUse:
         self._failed_ns = FAILED_NS
 
     def allowed(self, now_ns: int) -> bool:
-        """Whether the next request may leave its frames in their rings."""
-        self._late(now_ns)
+        """Whether the next request may leave its frames in their rings; called before `asked`."""
+        if self._asked_ns is not None and now_ns - self._asked_ns >= COPY_AFTER_NS:
+            self._slow = True
         return not self._slow and now_ns >= self._failed_until_ns
 
     def asked(self, in_rings: bool, now_ns: int) -> None:
         """A request is on its way; `in_rings`: its frames are in their rings only."""
-        self._late(now_ns)
         self.counts["in_rings" if in_rings else "copied"] += 1
         self._asked_ns, self._in_rings = now_ns, in_rings
         self.copy_due_ns = now_ns + COPY_AFTER_NS if in_rings else None
 
     def copied(self, still_there: bool) -> None:
-        """The frames of the last request were copied; not if they were not `still_there`."""
+        """Those of the last request were copied or, if not `still_there`, overwritten before."""
         self.counts["copied_late" if still_there else "overwritten"] += 1
         self.copy_due_ns = None
 
@@ -70,7 +70,3 @@ class RingUse:
         elif self.copy_due_ns is not None:  # the rings alone had them
             self._failed_ns = FAILED_NS
         self._asked_ns = self.copy_due_ns = None
-
-    def _late(self, now_ns: int) -> None:
-        if self._asked_ns is not None and now_ns - self._asked_ns >= COPY_AFTER_NS:
-            self._slow = True

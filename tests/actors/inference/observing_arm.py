@@ -104,7 +104,7 @@ class Arm:
         self.images.follow_episode(header, now_ns)
         self.images.take(header, body, self.terms, now_ns + 100_000)
         body = self.images.add(body, blobs, 0, now_ns)
-        self.images.sent()
+        self.images.sent(now_ns + 100_000)
         message = decode([bytes(frame) for frame in encode(header, body, blobs)])
         if copied:
             self.images.copy_overdue(1 << 62)

@@ -53,7 +53,7 @@ def test_the_frames_of_a_request_that_was_not_sent_are_not_copied(images: Reques
     assert images.use.counts == {}
     assert images.use.allowed(MS + COPY_AFTER_NS)
     take(images, SEES)
-    images.sent()
+    images.sent(MS)
     assert images.use.counts == {"in_rings": 1}
     assert images.wait_ms(1000) < 1000
 
@@ -63,7 +63,7 @@ def test_a_request_to_a_policy_that_sees_nothing_has_no_frames_in_rings(
 ) -> None:
     """The network actor does not wake up to copy them."""
     take(images, {})
-    images.sent()
+    images.sent(MS)
     assert images.wait_ms(1000) == 1000
     assert images.use.counts == {}
 
@@ -74,7 +74,7 @@ def test_a_frame_counts_as_gone_only_if_it_was_overwritten(
 ) -> None:
     """Copies would not help against an outbox that the replica does not map."""
     take(images, SEES)
-    images.sent()
+    images.sent(MS)
     header = REQUEST._replace(kind=Kind.ERROR)
     images.answered(header, list(encode(header, Error(reason=reason))), 2 * MS)
     assert images.use.counts["gone"] == gone
