@@ -96,9 +96,9 @@ class Bench:
             if message.header.kind is kind:
                 return message
 
-    def answer(self, header: Header, body: bodies.Body) -> None:
+    def answer(self, header: Header, body: bodies.Body, blobs: Blobs | None = None) -> None:
         """Send as the broker; the connection may be made anew just now."""
-        frames = [self.peer, *messages.encode(header, body)]
+        frames = [self.peer, *messages.encode(header, body, blobs or ())]
         wait_until(lambda: sockets.send(self.front, frames), "the actor's connection")
 
     def open(
