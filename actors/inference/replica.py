@@ -7,21 +7,17 @@ one; no request makes it load a model. It holds no state that a robot cannot rep
 
 from __future__ import annotations
 
-import hashlib
 import time
 from threading import current_thread, main_thread
 
 import cv2
-import msgspec
 
 from ...errors import PolicyError, RefusedError, WireError
 from ...policy.base import ChunkPolicy, Observation
 from ...transport import sockets
 from ...transport.arrays import Buffer
-from ...transport.frames import FrameReader
 from ...transport.header import Header, Kind
 from ...transport.messages import decode
-from ...transport.outbox import OutboxReader
 from ...transport.poll import Poll, ms_until
 from ..runtime.actor import Actor
 from ..runtime.configs import InferenceConfig
@@ -36,8 +32,8 @@ from .policy_loading import configured_policy, largest_batch, warmed_up
 from .policy_runner import PolicyRunner
 from .recorded_core import recorded_core
 from .replica_metrics import Meters
-from .robot_memory import RobotMemory
-from .self_description import registration
+from .robot_memory import shared_memories
+from .self_description import configuration_hash, registration
 
 MESSAGES_PER_TURN = 256
 HANG_BATCHES = 3.0
@@ -48,14 +44,12 @@ LONG_BATCH_S = 0.005
 REPORT_NS = 500_000_000
 _NEVER_NS = 1 << 63
 
-# One thread polls the sockets and runs the model in between. The reason is liveness: the progress
-# it reports is then the model's own, and no second thread can keep a hung model looking alive. The
-# hand-over that a thread for the device would need costs little either way: with three 224x224
-# images and a 20 ms model, one thread added 1.0 to 1.3 ms to a request, two added 1.2 to 1.3
-# (medians of 80; three and two rounds out of six each: the others were overrun by the machine's
-# other work). Whether the model itself runs faster in a thread of its own is open: there it took
-# less processor time in five of six rounds, for no known reason, so measure on the target before
-# changing the shape.
+# One thread polls the sockets and runs the model in between, so that the progress which it reports
+# is the model's own: with a second thread, a hung model would look alive. A thread for the device
+# would cost little: with three 224x224 images and a 20 ms model, one thread added 1.0 to 1.3 ms to
+# a request, two added 1.2 to 1.3 (medians of 80; three and two rounds out of six each: the others
+# were overrun by the machine's other work). Whether the model runs faster in a thread of its own is
+# open: there it took less processor time in five of six rounds, for no known reason.
 #
 # The price of one thread: no message is read while a batch runs. Messages wait in the socket, whose
 # queue is sized for all sessions, and the broker waits for three of the longest batches measured at
@@ -80,7 +74,7 @@ class InferenceActor(Actor):
         cv2.setNumThreads(config.threads)
         self._next_beat_ns = _NEVER_NS  # the warm-up predicts before there is a broker client
         before = self.board.previous() or {}
-        self._configuration = _hash_of(config)
+        self._configuration = configuration_hash(config)
         # A robot is not to blame for a policy that failed in a process without its requests.
         blame = {} if self.forgiven or before.get("broken") else before.get("robots", {})
         try:
@@ -101,7 +95,7 @@ class InferenceActor(Actor):
             config,
             self.rundir,
             self._runner,
-            self._shared_memories(),
+            shared_memories(config, self.segment),
             self._meters,
             histories,
             self.log,
@@ -163,8 +157,8 @@ class InferenceActor(Actor):
             else:
                 self.link.acknowledge(command.id, error=self.refusal(command))
         if self.reconfigured():
-            self._configuration = _hash_of(self.config)
-            self._core.share(self._shared_memories())
+            self._configuration = configuration_hash(self.config)
+            self._core.share(shared_memories(self.config, self.segment))
         if self.stopping and not self.link.orphaned:
             self._drain(now_ns, "asked to stop", stop=True)
 
@@ -304,16 +298,3 @@ class InferenceActor(Actor):
     def _example(self) -> Observation | None:
         """An observation to vary for the warm-up, where the policy accepts no synthetic one."""
         return None
-
-    def _shared_memories(self) -> dict[str, RobotMemory]:
-        config = self.config
-        mapped: dict[str, RobotMemory] = {}
-        for robot, outbox in config.outboxes.items():
-            rings = config.rings.get(robot, {})
-            readers = {camera: FrameReader(self.segment(name)) for camera, name in rings.items()}
-            mapped[robot] = RobotMemory(OutboxReader(self.segment(outbox)), readers)
-        return mapped
-
-
-def _hash_of(config: InferenceConfig) -> str:
-    return hashlib.sha256(msgspec.json.encode(config, order="sorted")).hexdigest()[:16]

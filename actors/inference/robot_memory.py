@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from mmap import mmap
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from ...errors import FrameError, OutboxError, WireError
 from ...transport.frames import FrameReader
 from ...transport.images import Image, resolve
 from ...transport.outbox import OutboxReader
+from ..runtime.configs import InferenceConfig
 
 
 class SharedImage(NamedTuple):
@@ -69,3 +71,15 @@ class RobotMemory:
         """Release the memory, so that it can be unmapped (once no view of it is left)."""
         self.outbox.close()
         self.rings = {}
+
+
+def shared_memories(
+    config: InferenceConfig, segment: Callable[[str], mmap]
+) -> dict[str, RobotMemory]:
+    """That of each robot of `config`, by its name; `segment` maps the segment of a name."""
+    mapped: dict[str, RobotMemory] = {}
+    for robot, outbox in config.outboxes.items():
+        rings = config.rings.get(robot, {})
+        readers = {camera: FrameReader(segment(name)) for camera, name in rings.items()}
+        mapped[robot] = RobotMemory(OutboxReader(segment(outbox)), readers)
+    return mapped

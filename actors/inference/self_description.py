@@ -1,9 +1,13 @@
-"""What a replica states about itself: its registration with the broker, its capture's origin."""
+"""What a replica states about itself: its registration with the broker, the origin of its capture,
+the hash of its configuration."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import socket
+
+import msgspec
 
 from ...transport.bodies import Register
 from ...transport.host import boot_id
@@ -72,3 +76,8 @@ def origin(config: InferenceConfig, runner: PolicyRunner) -> Origin:
         pin_task=config.pin_task,
         default_task=config.default_task,
     )
+
+
+def configuration_hash(config: InferenceConfig) -> str:
+    """Equal for equal configurations."""
+    return hashlib.sha256(msgspec.json.encode(config, order="sorted")).hexdigest()[:16]
