@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from holdfast.robot.sim import SPEC
 from holdfast.tests.actors.fleet.files import faults
 
 Spoil = Callable[[dict[str, Any]], object]
@@ -281,22 +280,3 @@ def test_a_fault_is_named_by_path_value_and_remedy(
     spoil(good)
     found = faults(good)
     assert any(all(part in fault for part in said) for fault in found), found
-
-
-def test_a_velocity_robot_may_not_hold(
-    good: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Fallback and policy have to match the control mode of the robot's driver."""
-    from dataclasses import replace
-
-    from holdfast.actors.driver.describe import Description
-    from holdfast.actors.fleet import robot_checks as module
-    from holdfast.actors.runtime.device_configs import SpecConfig
-    from holdfast.robot.base import ControlMode
-
-    velocity = replace(SPEC, control_mode=ControlMode.VELOCITY)
-    said = Description(SpecConfig.of(velocity))
-    monkeypatch.setattr(module, "described", lambda fleet, robot: said)
-    found = faults(good)
-    assert any("$.robots[0].safety.fallback" in fault and "'zero'" in fault for fault in found)
-    assert any("$.robots[0].service" in fault and "velocity" in fault for fault in found)
