@@ -12,6 +12,14 @@ from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import encode
 
 
+def welcome_and_open(broker: BrokerSide) -> int:
+    """Welcome the replica, and open a session of r1; the token of the registration."""
+    token = broker.welcome().header.token
+    broker.send("r1", RobotSide("r1").open())
+    broker.receive(Kind.ACCEPT)
+    return token
+
+
 def test_a_replica_registers_until_it_is_welcomed_and_then_sends_heartbeats(
     replica: StartReplica, broker: BrokerSide
 ) -> None:
@@ -32,9 +40,7 @@ def test_a_replica_registers_again_with_a_broker_that_does_not_know_it(
 ) -> None:
     """The new registration has a new token, and sessions from before are void."""
     with replica():
-        token = broker.welcome().header.token
-        broker.send("r1", RobotSide("r1").open())
-        broker.receive(Kind.ACCEPT)
+        token = welcome_and_open(broker)
         broker.send("", encode(Header(Kind.WELCOME), Welcome(broker="b", heartbeat_s=0.5)))
         assert broker.welcome().header.token != token
         broker.send("r1", RobotSide("r1").request(example(1)))
@@ -48,9 +54,7 @@ def test_a_replica_registers_with_a_restarted_broker(
     """A robot that reconnects through the new broker is served."""
     before = BrokerSide(endpoint)
     with replica():
-        before.welcome()
-        before.send("r1", RobotSide("r1").open())
-        before.receive(Kind.ACCEPT)
+        welcome_and_open(before)
         before.close()
         after = BrokerSide(endpoint)
         after.welcome()
@@ -80,9 +84,7 @@ def test_a_late_answer_to_an_earlier_registration_has_no_effect(
 ) -> None:
     """A WELCOME with another token causes no new registration."""
     with replica():
-        token = broker.welcome().header.token
-        broker.send("r1", RobotSide("r1").open())
-        broker.receive(Kind.ACCEPT)
+        token = welcome_and_open(broker)
         for late in (token - 5, token, token + 7):
             broker.send("", encode(Header(Kind.WELCOME, token=late), Welcome(broker="b")))
         broker.send("r1", RobotSide("r1").request(example(1)))
