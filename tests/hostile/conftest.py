@@ -10,14 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import psutil
 import pytest
 
 from holdfast.actors.runtime.link_messages import BootMessage, ReadyMessage, SegmentEntry
 from holdfast.actors.runtime.status_board import BOARD_SIZE, StatusBoardReader
 from holdfast.actors.runtime.supervisor_link import SupervisorLink, pair
-from holdfast.policy.base import CameraFeature, PolicySpec
 from holdfast.policy.synthetic import write_spec
+from holdfast.tests.actors.inference import robot_side
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import segment, sockets
 
@@ -131,17 +132,8 @@ def broker(start_actor: Callable[..., ActorProcess], rundir: Path) -> ActorProce
     return start_actor("broker", "broker", ends)
 
 
-SPEC = PolicySpec(
-    model="still",
-    revision="1",
-    cameras=(CameraFeature("overhead", 64, 48), CameraFeature("wrist", 64, 48)),
-    state_names=("x", "y", "gripper"),
-    action_names=("x", "y", "gripper"),
-    chunk_size=24,
-    fps=30.0,
-    prefix="trained",
-    max_prefix_steps=12,
-)
+SPEC = msgspec.structs.replace(robot_side.SPEC, action_names=robot_side.SPEC.state_names)
+"""An action for each state value: the policy's chunk repeats the state."""
 
 
 @pytest.fixture
