@@ -6,8 +6,9 @@ from typing import Any
 
 from holdfast.actors.broker.effects import ToReplica, ToRobot
 from holdfast.actors.broker.inquiries import MAX_INQUIRIES
+from holdfast.tests.accepted import accept
 from holdfast.tests.actors.broker.desk import Desk, Sent
-from holdfast.transport.bodies import Accept, Inquiry, Open, Reject, Verdict
+from holdfast.transport.bodies import Inquiry, Open, Reject, Verdict
 from holdfast.transport.header import Kind
 
 NO = Verdict(reject=Reject(reason="action-names", message="other motors", final=True))
@@ -134,17 +135,7 @@ def test_the_pending_inquiries_are_bounded(desk: Desk, sent: Sent) -> None:
     for n in range(MAX_INQUIRIES + 10):
         desk.robot(f"r{n}:0", about(f"r{n}"))
     assert desk.count("inquiries-dropped") == 10
-    accept = Accept(
-        session="",
-        replica="flow/0",
-        model="m",
-        revision="1",
-        checkpoint="weights",
-        chunk_size=50,
-        fps=30.0,
-        action_names=("x",),
-        cameras={},
-    )
-    told = desk.replica("flow/0:1", Verdict(accept=accept), f"r{MAX_INQUIRIES}")
+    verdict = Verdict(accept=accept(session="", replica="flow/0", checkpoint="weights"))
+    told = desk.replica("flow/0:1", verdict, f"r{MAX_INQUIRIES}")
     assert len(sent(told, ToRobot, Kind.VERDICT)) == 1
-    assert desk.replica("flow/0:1", Verdict(accept=accept), "r0") == [], "the oldest went"
+    assert desk.replica("flow/0:1", verdict, "r0") == [], "the oldest went"

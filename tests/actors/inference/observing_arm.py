@@ -12,8 +12,9 @@ from holdfast.actors.inference.robot_memory import RobotMemory
 from holdfast.actors.inference.served_session import TaskRule, observe
 from holdfast.actors.network.request_images import RequestImages
 from holdfast.actors.runtime.configs import CameraFeed, NetworkConfig
-from holdfast.policy.base import Observation, PolicySpec
-from holdfast.transport.bodies import Accept, Request
+from holdfast.policy.base import CameraFeature, Observation, PolicySpec
+from holdfast.tests.accepted import accept
+from holdfast.transport.bodies import Request
 from holdfast.transport.frame_ring import FrameRing
 from holdfast.transport.frames import FrameReader
 from holdfast.transport.header import Header, Kind
@@ -22,6 +23,21 @@ from holdfast.transport.outbox import Outbox, OutboxReader
 
 DT_NS = 20_000_000
 EYE = (6, 8, 3)
+
+
+def seeing(steps: int, stride_steps: int) -> PolicySpec:
+    """A policy for that robot, which sees `steps` observations, `stride_steps` apart."""
+    return PolicySpec(
+        model="m",
+        revision="1",
+        cameras=(CameraFeature("eye", EYE[1], EYE[0]),),
+        state_names=("a",),
+        action_names=("a",),
+        chunk_size=4,
+        fps=50.0,
+        observation_steps=steps,
+        observation_stride_steps=stride_steps,
+    )
 
 
 class Arm:
@@ -41,18 +57,8 @@ class Arm:
         readers = {"eye": FrameReader(self.memory["r/eye"])} if rings else {}
         outbox = OutboxReader(self.memory["r/outbox"])
         self.shared = RobotMemory(outbox, readers) if near else None
-        self.terms = Accept(
-            session="s",
-            replica="p/0",
-            model="m",
-            revision="1",
-            checkpoint="c",
-            chunk_size=4,
-            fps=50.0,
-            action_names=("a",),
-            cameras={"eye": (8, 6)},
-            shm=near,
-            rings=("eye",) if rings else (),
+        self.terms = accept(
+            cameras={"eye": (EYE[1], EYE[0])}, shm=near, rings=("eye",) if rings else ()
         )
         self.restart_network()
 

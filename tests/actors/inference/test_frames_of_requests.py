@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from holdfast.errors import WireError
-from holdfast.policy.base import CameraFeature, PolicySpec
-from holdfast.tests.actors.inference.observing_arm import Arm
+from holdfast.tests.actors.inference.observing_arm import Arm, seeing
 from holdfast.transport.header import Header, Kind
 
 
@@ -29,18 +28,7 @@ def test_frames_that_stay_in_their_rings_are_those_of_their_request_or_the_reque
     steps: int, stride: int, doings: Sequence[str | tuple[int, bool]]
 ) -> None:
     """However many frames its camera writes meanwhile; with copies in the outbox none is lost."""
-    spec = PolicySpec(
-        model="m",
-        revision="1",
-        cameras=(CameraFeature("eye", 8, 6),),
-        state_names=("a",),
-        action_names=("a",),
-        chunk_size=4,
-        fps=50.0,
-        observation_steps=steps,
-        observation_stride_steps=stride,
-    )
-    arm, first = Arm(spec, near=True, rings=True), 1
+    arm, first = Arm(seeing(steps, stride), near=True, rings=True), 1
     arm.step()
     arm.images.follow_episode(Header(Kind.REQUEST), 0)
     for doing in doings:

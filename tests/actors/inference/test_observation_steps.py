@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from holdfast.actors.inference.capture import CapturedBatch, read
 from holdfast.actors.inference.served_session import TaskRule, observe
-from holdfast.policy.base import CameraFeature, Observation, PolicySpec
+from holdfast.policy.base import Observation
 from holdfast.tests.actors.inference.bench import Echo, MakeBench
-from holdfast.tests.actors.inference.observing_arm import Arm
+from holdfast.tests.actors.inference.observing_arm import Arm, seeing
 from holdfast.tests.actors.inference.robot_side import SPEC, RobotSide
 from holdfast.transport.header import Header, Kind
 from holdfast.transport.messages import decode
@@ -119,18 +119,7 @@ def test_the_policy_sees_the_observations_of_the_stride_whatever_the_requests_in
     near: bool, steps: int, stride: int, doings: Sequence[str]
 ) -> None:
     """States and images: by reference and by value, after a reset, after the network was killed."""
-    spec = PolicySpec(
-        model="m",
-        revision="1",
-        cameras=(CameraFeature("eye", 8, 6),),
-        state_names=("a",),
-        action_names=("a",),
-        chunk_size=4,
-        fps=50.0,
-        observation_steps=steps,
-        observation_stride_steps=stride,
-    )
-    arm, first = Arm(spec, near), 1
+    arm, first = Arm(seeing(steps, stride), near), 1
     arm.step()
     arm.images.follow_episode(Header(Kind.REQUEST), 0)
     for doing in doings:

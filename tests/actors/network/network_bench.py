@@ -6,13 +6,13 @@ import threading
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import numpy as np
 import zmq
 
 from holdfast.actors.network.network import NetworkActor
 from holdfast.actors.runtime.actor import boot_in_memory
 from holdfast.actors.runtime.status_board import StatusBoardReader
+from holdfast.tests.accepted import accept
 from holdfast.tests.transport.packet_peers import WaitingClient
 from holdfast.tests.waiting import wait_until
 from holdfast.transport import bodies, messages, sockets
@@ -116,27 +116,14 @@ class Bench:
         )
         self.ask(Header(Kind.OPEN, epoch=epoch), asked)
         opened = self.at_broker(Kind.OPEN).body
-        terms = msgspec.structs.replace(self.terms(shm, direct), rings=rings)
-        self.answer(Header(Kind.ACCEPT, epoch=epoch), terms)
+        self.answer(Header(Kind.ACCEPT, epoch=epoch), self.terms(shm, direct, rings=rings))
         self.at_control(Kind.ACCEPT)
         assert isinstance(opened, Open)
         return opened
 
     @staticmethod
-    def terms(shm: bool, direct: str = "", replica: str = "pick/0") -> Accept:
-        return Accept(
-            session="s",
-            replica=replica,
-            model="m",
-            revision="1",
-            checkpoint="c",
-            chunk_size=8,
-            fps=30,
-            action_names=("a",),
-            cameras={"top": (32, 24)},
-            shm=shm,
-            direct=direct,
-        )
+    def terms(shm: bool, direct: str = "", **changes: Any) -> Accept:
+        return accept(cameras={"top": (32, 24)}, shm=shm, direct=direct, **changes)
 
     def request(self, epoch: int = 1, episode: int = 0, seq: int = 7) -> None:
         blobs = Blobs()

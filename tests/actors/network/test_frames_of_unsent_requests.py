@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import msgspec
 import pytest
 
 from holdfast.actors.network.request_images import RequestImages
 from holdfast.actors.runtime.configs import CameraFeed, NetworkConfig
 from holdfast.actors.runtime.ring_times import COPY_AFTER_NS
-from holdfast.tests.actors.network.network_bench import SHAPE, Bench, noise
+from holdfast.tests.accepted import accept
+from holdfast.tests.actors.network.network_bench import SHAPE, noise
 from holdfast.transport.arrays import Array
 from holdfast.transport.bodies import Error, Request
 from holdfast.transport.frame_ring import FrameRing
@@ -41,7 +41,7 @@ def images() -> RequestImages:
 
 def take(images: RequestImages, cameras: dict[str, tuple[int, int]]) -> None:
     """Take the frames of a request of a policy with these cameras."""
-    terms = msgspec.structs.replace(Bench.terms(shm=True), cameras=cameras, rings=tuple(cameras))
+    terms = accept(cameras=cameras, shm=True, rings=tuple(cameras))
     images.take(REQUEST, Request(state=Array("f4", (1,), 0)), terms, MS)
 
 
