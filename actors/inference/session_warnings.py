@@ -70,8 +70,8 @@ def without_effect(spec: PolicySpec, given: Iterable[str]) -> tuple[list[str], s
 
 
 def _unseen_task(robot: Open, terms: Terms) -> list[str]:
-    """Whether the robot's task, or the service's for it, is one that a policy of a single
-    instruction was not trained on."""
+    """The warning of a task, the robot's or the service's, on which a policy of a single task was
+    not trained."""
     only, pinned, default = terms.spec.only_task, terms.pin_task, terms.default_task
     asked = (robot.task or default, *robot.tasks) if pinned is None else (pinned,)
     others = [task for task in asked if task and task != only]
