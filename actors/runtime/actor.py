@@ -27,7 +27,7 @@ from ...errors import DeadError, RefusedError
 from ...transport import segment as _segment
 from .host_board import HOST_BOARD, HostBoardReader
 from .link_messages import BootMessage, Command, SegmentEntry
-from .release import release
+from .release import other_release
 from .status_board import BOARD_SIZE, StatusBoard
 from .supervisor_link import Link, SupervisorLink, pair
 
@@ -123,7 +123,7 @@ class Actor:
         except msgspec.ValidationError as error:
             raise RefusedError(
                 f"the boot of {boot.name} does not fit {self.Config.__name__}: {error}"
-                + _other_release(boot)
+                + other_release(boot.release)
             ) from error
 
     def setup(self) -> None:
@@ -144,9 +144,9 @@ class Actor:
 
     def ready(self, hang_timeout_s: float = 0.0, **info: Any) -> None:
         """Report that the loop runs; to be called once, at the start of `run`. From here on the
-        hang timeout counts: the configured one, or `hang_timeout_s` if that is longer. And from
-        here on a garbage collection looks at no module, no model, nothing that exists now: with
-        torch imported one of the oldest generation takes tens of milliseconds otherwise."""
+        hang timeout counts: the configured one, or `hang_timeout_s` if that is longer. Garbage
+        collections skip what exists now: with torch imported, one of the oldest generation would
+        take tens of milliseconds for it."""
         gc.freeze()
         self.resources.callback(gc.unfreeze)  # a program may go on in this process
         self.board.progress()
@@ -242,17 +242,6 @@ class Actor:
                 reason, code = f"teardown: {type(error).__name__}: {error}", EXIT_CRASHED
         self.link.report_exit(reason)
         return code
-
-
-def _other_release(boot: Boot) -> str:
-    """The explanation of a boot that does not fit, if the actor is of another release than its
-    supervisor because Holdfast was upgraded while the supervisor ran; else empty."""
-    if boot.release in ("", release()):
-        return ""
-    return (
-        f"; the supervisor runs Holdfast {boot.release} and the actor {release()}: stop the fleet "
-        "and start it again"
-    )
 
 
 def boot_in_memory(
