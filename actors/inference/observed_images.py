@@ -110,7 +110,7 @@ def _image(
     camera: CameraFeature,
     image: Image,
     memory: RobotMemory | None,
-    views: Views | None = None,
+    views: Views | None,
 ) -> NDArray[np.uint8]:
     """The image at the policy's resolution; a copy, unless `views` takes it or it is raw."""
     if image.encoding != "shm":

@@ -63,7 +63,7 @@ class ReplicaCore:
         shared = runner.mode == "shared"
         histories = histories or Histories()
         self.limit = config.max_sessions if shared else 1
-        self._config, self._runner, self._memories = config, runner, memories
+        self._config, self._runner = config, runner
         self._meters, self._audit, self._capture = meters, audit, capture
         self._histories = histories
         ledger = Ledger(meters, audit)
@@ -143,7 +143,7 @@ class ReplicaCore:
     def share(self, memories: Mapping[str, RobotMemory]) -> None:
         """Robots of this host came or went: these are the shared memories of those that are there
         now. The sessions under way keep theirs."""
-        self._memories = self.handshake.memories = memories
+        self.handshake.memories = memories
 
     def end_sessions_by(self, broker: int) -> None:
         """End every session that came by `broker`: that is gone, or has moved them."""
@@ -239,5 +239,5 @@ class ReplicaCore:
         """Close the audit, the capture and the shared memories."""
         self._audit.close()
         self._capture.close()
-        for memory in self._memories.values():
+        for memory in self.handshake.memories.values():
             memory.close()
