@@ -67,8 +67,8 @@ class InferenceConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     `policy` is the kind (`flow`, `constant`, ...) or the user's own `module:Class`, `checkpoint` a
     directory or the name of a shipped checkpoint. `outboxes` maps a robot of this host to the
-    segment in which its frames arrive, `rings` one that has such a segment to those of its cameras'
-    rings from which the replica may read frames, by their names on the wire.
+    segment in which its frames arrive. `rings`: by such a robot, the segments of the rings in which
+    the replica may read frames, by the cameras' names on the wire.
     """
 
     service: str

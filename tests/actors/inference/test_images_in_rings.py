@@ -69,8 +69,7 @@ def test_a_frame_that_was_overwritten_is_read_in_the_outbox(bench: MakeBench, ec
     echo.look = seen.append
     b.receive("r1", robot.request(robot.capture(3)))
     robot.copy(3)
-    for seed in range(4, 12):
-        robot.capture(seed)
+    robot.overwrite()
     [(_, reply)] = b.work()
     assert reply.header.kind is Kind.REPLY
     for name in SHAPES:
@@ -85,8 +84,7 @@ def test_a_frame_that_is_in_both_places_is_read_in_the_outbox(bench: MakeBench, 
     seen: list[bytes] = []
 
     def look(observation: Observation) -> None:
-        for seed in range(4, 12):
-            robot.capture(seed)
+        robot.overwrite()
         seen.append(observation.images["wrist"].tobytes())
 
     echo.look = look
@@ -133,8 +131,7 @@ def test_frames_in_rings_are_taken_after_the_images_of_others_were_decoded(
     def decode_slowly(image: Pixels, width: int, height: int) -> Pixels:
         if image.tobytes() == foreign.tobytes():
             robot.copy(3)
-            for seed in range(4, 12):
-                robot.capture(seed)
+            robot.overwrite()
         return resize(image, width, height)
 
     monkeypatch.setattr(observed_images, "resize", decode_slowly)
@@ -157,8 +154,7 @@ def test_a_frame_that_is_in_neither_place_fails_its_own_request_alone(
     b = served(bench, echo, robot, max_batch=2)
     b.join("r2")
     b.receive("r1", robot.request(robot.capture(3)))
-    for seed in range(4, 12):
-        robot.capture(seed)
+    robot.overwrite()
     b.receive("r2", RobotSide("r2").request(example(2)))
     answers = dict([*b.work(), *b.work()])  # without a prefix, and with one
     assert answers["r1"].body.reason == "shm-overwritten"
@@ -179,8 +175,7 @@ def test_a_frame_that_is_overwritten_during_the_prediction_gives_no_chunk(
     took(b, BRIEF_S / 5)
 
     def look(_: Observation) -> None:
-        for seed in range(4, 12):
-            robot.capture(seed)
+        robot.overwrite()
 
     echo.look = look
     b.receive("r1", robot.request(robot.capture(3)))
