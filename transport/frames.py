@@ -168,7 +168,7 @@ class FrameReader:
         return number > 0 and self._is_there(number) and reference.nonce == self.nonce
 
     def spare(self, number: int) -> int:
-        """How many frames the camera publishes yet before it writes over frame `number`; negative
+        """How many more frames the camera publishes before it writes over frame `number`; negative
         once it has."""
         ring = self._attach()
         return 0 if ring is None else number + len(ring.slot_words) - 1 - int(ring.head[HEAD])

@@ -32,7 +32,7 @@ Place = Literal["kept", "message", "ring"]
 """Where the pixels lie that are taken: in arrays that are kept for the next call, each in the
 memory of a message of its own, or still in the camera's ring, until `overwritten`."""
 _SPARE_FRAMES = 2
-"""A frame is to stay in its ring for as many frames of its camera."""
+"""A frame is left in its ring only if its camera publishes so many more before it overwrites it."""
 _EARLY_MS = 100.0
 """How much newer than the request a frame may be: it was captured meanwhile."""
 
@@ -162,7 +162,7 @@ class CameraFrames:
 
     @property
     def passing(self) -> bool:
-        """Whether a camera writes over a frame that was left in its ring soon."""
+        """Whether a camera will soon write over a frame that was left in its ring."""
         each = self._views.values()
         return any(reader.spare(frame.number) < _SPARE_FRAMES for reader, frame in each)
 

@@ -1,11 +1,10 @@
 """`RingUse`: whether a robot's next request leaves its frames in the cameras' rings, or has them
 copied into the outbox.
 
-A frame stays in its ring for some further frames of its camera only, and a request may wait for
-longer: in a queue, for a slow policy, for a replica that replaces a dead one. So a request that is
-not answered `COPY_AFTER_NS` after its frames were taken gets them copied into the outbox, to where
-it refers too, and the next one has its frames copied at once: until an answer comes sooner again,
-because then the time that a copy takes is spared.
+A camera soon writes over the frames in its ring, and a request may wait for longer: in a queue, for
+a slow policy, for a replica that replaces a dead one. So the frames of a request that has no answer
+`COPY_AFTER_NS` after they were taken are copied into the outbox, to which it refers too. Those of
+the next requests are copied before these are sent, until an answer comes sooner.
 """
 
 from __future__ import annotations
