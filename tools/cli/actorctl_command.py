@@ -32,8 +32,10 @@ from . import (
     robots_command,
     teleop_command,
 )
-from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, speaker_names
+from .option_types import INTERRUPTED, AsJson, FleetName, Version, run, seconds, speaker_names
 from .running_fleet import ask, fail, log_of, reach
+
+_LOOK_S = 0.2
 
 app = typer.Typer(
     help="Looks at a running fleet and tells it what to do.",
@@ -53,6 +55,15 @@ def status(
     watch: Annotated[
         bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")
     ] = False,
+    wait_s: Annotated[
+        float | None,
+        typer.Option(
+            "--wait",
+            parser=seconds,
+            metavar="SECONDS",
+            help="Show it once all is ready, after so long at the latest.",
+        ),
+    ] = None,
     fleet: FleetName = None,
 ) -> None:
     """Every actor and robot, those of scripts and other hosts included.
@@ -79,9 +90,17 @@ def status(
 
     path = reach(fleet)
     if watch:
+        if wait_s is not None:
+            fail("--watch and --wait: give one of them, or neither")
         _watch(path, as_json)
         return
-    body = ask(path, do="status")["status"]
+    deadline_s = time.monotonic() + (wait_s or 0.0)
+    while True:
+        body = ask(path, do="status")["status"]
+        ready = body["healthy"] and not unready(body)
+        if ready or time.monotonic() >= deadline_s:
+            break
+        time.sleep(_LOOK_S)
     if as_json:
         print(json.dumps(body, indent=2))
     else:
@@ -93,7 +112,7 @@ def status(
         Console().print(screen(body))
         if address := one_click(path.parent):
             print(f"dashboard {address}")
-    raise SystemExit(0 if body["healthy"] and not unready(body) else 1)
+    raise SystemExit(0 if ready else 1)
 
 
 @app.command()

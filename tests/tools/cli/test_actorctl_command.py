@@ -68,6 +68,20 @@ def test_the_exit_status_of_status_is_0_only_if_all_is_ready(fleet: Supervised) 
     assert actorctl("status").returncode == 1
 
 
+def test_status_waits_until_all_is_ready(fleet: Supervised) -> None:
+    """At most as long as it is told to, and it shows what is not."""
+    with Supervised(actor("a", rules=PATIENT), name="second") as second:
+        second.ask("stop", "a")
+        second.reach("a", "STOPPED")
+        late = invoked("status", "--fleet", "second", "--wait", "0.3")
+        assert late.exit_code == 1 and "STOPPED" in late.stdout
+        second.ask("start", "a")
+        ready = invoked("status", "--fleet", "second", "--wait", "60")
+        assert ready.exit_code == 0 and "STOPPED" not in ready.stdout
+    both = invoked("status", "--watch", "--wait", "1")
+    assert both.exit_code == 2 and "--watch and --wait" in both.stderr
+
+
 def test_a_wrong_name_is_answered_with_the_right_one(fleet: Supervised) -> None:
     """Exit status 2, and the nearest name; a robot's name lists its actors."""
     for words in (["kill", "r1/netwrk"], ["restart", "r1/netwrk"], ["stop", "r1/netwrk"]):
