@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,6 @@ import pytest
 import yaml
 from numpy.typing import NDArray
 
-from holdfast.policy.base import ChunkPolicy, Observation
 from holdfast.robot.sim.cell import ConveyorCell
 from holdfast.robot.sim.draw import draw
 from holdfast.robot.sim.rollout import rollout
@@ -20,7 +18,7 @@ from holdfast.tests.e2e.conftest import StartFleet, row
 from holdfast.tests.e2e.one_task_cell import CAMERA, FPS, SIDE, OneTaskCell
 from holdfast.tests.e2e.one_task_demonstrations import demonstrate
 from holdfast.tests.tools.training.train_commands import trained
-from holdfast.tools.training.evaluate import one_core
+from holdfast.tools.training.evaluate import Planner, one_core
 from holdfast.tools.training.trained_policy import trained_policy
 
 EPISODES, SEED = 300, 0
@@ -48,27 +46,9 @@ TRIED, ENOUGH = 40, 18
 LAB = "from holdfast.tests.e2e.one_task_cell import OneTaskRobot\n"
 
 
-def planner(policy: ChunkPolicy) -> Callable[..., NDArray[np.float32]]:
-    """`policy` as the planner of `rollout`; it sees pictures as the demonstrations have them."""
-    requests = 0
-
-    def plan_from(
-        cell: ConveyorCell, _prefix: NDArray[np.float32], delay_steps: int
-    ) -> NDArray[np.float32]:
-        nonlocal requests
-        requests += 1
-        picture = draw(CAMERA, cell.scene(), SIDE, SIDE, requests)
-        seen = Observation(
-            state=cell.state(),
-            images={CAMERA: picture},
-            task=cell.task,
-            seed=requests,
-            delay_steps=delay_steps,
-        )
-        (chunk,) = policy.predict_chunk([seen])
-        return chunk.robot
-
-    return plan_from
+def seen(cell: ConveyorCell, frame: int) -> dict[str, NDArray[np.uint8]]:
+    """What the policy sees of `cell`: a picture as the demonstrations have them."""
+    return {CAMERA: draw(CAMERA, cell.scene(), SIDE, SIDE, frame)}
 
 
 def successes(checkpoint: Path) -> int:
@@ -76,7 +56,7 @@ def successes(checkpoint: Path) -> int:
     policy = trained_policy("pi0", checkpoint, prefix="none")
     placed = 0
     for seed in range(TRIED // 4):
-        tally = rollout(planner(policy), OneTaskCell(seed), 4, REPLAN_STEPS)
+        tally = rollout(Planner(policy, seen), OneTaskCell(seed), 4, REPLAN_STEPS)
         placed += tally.outcomes[Outcome.PLACED]
     return placed
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Any
 
@@ -87,11 +88,16 @@ class Success:
         )
 
 
-class Planner:
-    """A policy as the planner of `rollout`; its last chunk is the source of the prefix."""
+Sight = Callable[[ConveyorCell, int], dict[str, NDArray[np.uint8]]]
 
-    def __init__(self, policy: ChunkPolicy) -> None:
+
+class Planner:
+    """A policy as the planner of `rollout`; its last chunk is the source of the prefix. `see` gives
+    the images of a request, by its number from 1."""
+
+    def __init__(self, policy: ChunkPolicy, see: Sight | None = None) -> None:
         self.policy, self.requests = policy, 0
+        self._see = see or partial(look, policy)
         self._last: Chunk | None = None
 
     def __call__(
@@ -101,7 +107,7 @@ class Planner:
         last = self._last if len(prefix) and self.policy.spec.prefix != "none" else None
         observation = Observation(
             state=cell.state(),
-            images=look(self.policy, cell, self.requests),
+            images=self._see(cell, self.requests),
             task=cell.task,
             seed=self.requests,
             prefix=None if last is None else last.model[-len(prefix) :],

@@ -8,6 +8,7 @@ import msgspec
 import torch
 
 from holdfast.policy.pi0.architecture import FlowFamily
+from holdfast.policy.pi0.pi_policy import Pi0Policy, Pi05Policy, PiPolicy
 from holdfast.tools.training.episode_windows import fake_windows
 from holdfast.tools.training.pi_batches import PiBatches
 from holdfast.tools.training.pi_config import PiConfig, sized
@@ -17,6 +18,7 @@ from holdfast.tools.training.training_check import fake_spec
 
 torch.set_num_threads(1)
 
+KINDS: dict[str, type[PiPolicy]] = {"pi0": Pi0Policy, "pi05": Pi05Policy}
 NETWORK: dict[str, Any] = {
     "vision": {"width": 16, "layers": 1, "heads": 2, "mlp": 16, "pixels": 16, "patch": 8},
     "language": {"width": 16, "layers": 2, "heads": 2, "head": 8, "mlp": 24},

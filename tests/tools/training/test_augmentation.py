@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from holdfast.policy.pi0.pi_policy import PiPolicy
+from holdfast.policy.pi0.pi_policy import Pi05Policy
 from holdfast.tests.tools.training.small_pi_trainings import pi_batches, pi_training, tiny
 from holdfast.tools.training.augmentation import augmented
 from holdfast.tools.training.episode_windows import fake_windows
@@ -19,7 +19,6 @@ from holdfast.tools.training.pi_batches import PiBatches
 from holdfast.tools.training.pi_config import sized
 from holdfast.tools.training.pi_presets import PI_CONFIGS
 from holdfast.tools.training.ranks import Ranks
-from holdfast.tools.training.trained_policy import trained_policy
 from holdfast.tools.training.training_batch import TrainingBatch
 from holdfast.tools.training.training_check import fake_spec
 
@@ -158,8 +157,7 @@ def test_a_service_sees_images_as_they_are(tmp_path: Path) -> None:
     for augment in (False, True):
         folder = tmp_path / str(augment)
         pi_training(tiny(augment=augment)).save(folder)
-        policy = trained_policy("pi05", folder)
-        assert isinstance(policy, PiPolicy)
+        policy = Pi05Policy(str(folder))
         images.append(policy._sample(policy.spec.example()).images)
     assert images[0].keys() == images[1].keys()
     for slot, image in images[0].items():

@@ -16,19 +16,19 @@ from numpy.typing import NDArray
 
 from holdfast.policy.base import Observation
 from holdfast.policy.checkpoint import read_weights
-from holdfast.policy.pi0.pi_policy import Pi0Policy, Pi05Policy, PiPolicy
+from holdfast.policy.pi0.pi_policy import PiPolicy
 from holdfast.policy.pi0.word_pieces import HUB, JSON
 from holdfast.robot.dataset.recording_schema import RecordingSchema
 from holdfast.tests.peers.lerobot_checkpoints import EnvironmentFor, MakeCheckpoints
 from holdfast.tests.policy.pi0.test_served_parity import SIZES
 from holdfast.tests.robot.dataset.recordings import dataset
+from holdfast.tests.tools.training.small_pi_trainings import KINDS
 from holdfast.tests.tools.training.train_commands import trained
 
 torch.set_num_threads(1)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
-KINDS = {"pi0": Pi0Policy, "pi05": Pi05Policy}
 JOINTS = tuple(f"joint_{number}" for number in range(7))
 ROBOT = RecordingSchema(
     30, JOINTS, JOINTS[:5], {"overhead": (72, 96), "wrist": (72, 96)}, robot_type="arm"

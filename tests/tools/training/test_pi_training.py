@@ -18,18 +18,21 @@ from holdfast.policy.pi0.architecture import FlowFamily
 from holdfast.policy.pi0.pi_policy import PiPolicy
 from holdfast.policy.pi0.tensor_names import published_name
 from holdfast.tests.peers.small_pi_checkpoint import write_action_tokenizer, write_openpi_checkpoint
-from holdfast.tests.tools.training.small_pi_trainings import NETWORK, pi_batches, pi_training, tiny
+from holdfast.tests.tools.training.small_pi_trainings import (
+    KINDS,
+    NETWORK,
+    pi_batches,
+    pi_training,
+    tiny,
+)
 from holdfast.tests.tools.training.small_trainings import check_resumption
-from holdfast.tools.training.trained_policy import trained_policy
 from holdfast.tools.training.training_config import LoraConfig
 
 FAMILIES: tuple[FlowFamily, ...] = ("pi0", "pi05")
 
 
 def loaded(folder: Path, kind: str, **options: Any) -> PiPolicy:
-    policy = trained_policy(kind, folder)
-    assert isinstance(policy, PiPolicy)
-    return type(policy)(str(folder), **options)
+    return KINDS[kind](str(folder), **options)
 
 
 @pytest.fixture(scope="module")
