@@ -116,3 +116,12 @@ def test_the_errors_are_those_of_the_package() -> None:
     named = set(re.findall(r"`(\w+Error)`", PAGE))
     assert len(named) > 8
     assert {each for each in named if not hasattr(holdfast, each)} <= set(dir(builtins))
+
+
+def test_every_name_that_the_package_offers_is_in_the_table_of_names() -> None:
+    """All but the errors, which are in a module that the page links."""
+    table = PAGE.partition("## All names")[2]
+    rows = re.findall(r"^\| (`.*?`) \| .+ \|$", table, re.MULTILINE)
+    assert sorted(re.findall(r"`(\w+)`", "".join(rows))) == sorted(
+        name for name in holdfast.__all__ if not name.endswith("Error")
+    )
