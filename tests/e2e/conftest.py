@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import psutil
 import pytest
 import yaml
 
+from holdfast.actors.gateway.address import one_click
 from holdfast.actors.runtime.runtime_dir import SOCKET
 from holdfast.actors.supervision.control_socket import ask
 from holdfast.errors import ControlSocketError
@@ -87,6 +90,16 @@ class FleetProcess:
             return dict(ask(self.control_socket, do="status")["status"])
         except ControlSocketError:
             return {}
+
+    def page(self, path: str) -> tuple[int, str]:
+        """What the gateway answers to a process of this user, without the token."""
+        address = one_click(self.control_socket.parent)
+        assert address is not None
+        try:
+            with urllib.request.urlopen(address.partition("#")[0] + path, timeout=60) as answer:
+                return answer.status, answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read().decode()
 
     def actor(self, name: str) -> dict[str, Any]:
         return row(self.status()["actors"], name)

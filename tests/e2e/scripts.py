@@ -1,8 +1,34 @@
-"""A fleet without robots, and programs that use it."""
+"""A fleet without robots, programs that use it, and a robot that is where it was commanded to."""
 
 from __future__ import annotations
 
 LAB = "name: lab\nservices: {}\nrobots: []\n"
+ARM = """
+import time
+
+import numpy as np
+
+from holdfast import Robot, RobotSpec
+
+JOINTS = ("base", "elbow")
+
+
+class Arm(Robot):
+    spec = RobotSpec(JOINTS, JOINTS)
+
+    def __init__(self):
+        self.at = np.zeros(2, np.float32)
+
+    def connect(self):
+        pass
+
+    def read_state(self, out):
+        out[:] = self.at
+        return time.monotonic_ns()
+
+    def write_action(self, action):
+        self.at[:] = action
+"""
 SERVE = """
 import numpy as np
 from holdfast import Chunk, PolicySpec, serve

@@ -16,6 +16,7 @@ from holdfast.robot.dataset.dataset_reader import Dataset
 from holdfast.robot.dataset.verification import verify
 from holdfast.robot.dataset.video_transcoding import codec_of
 from holdfast.tests.e2e.conftest import FleetProcess, row
+from holdfast.tests.e2e.scripts import ARM
 from holdfast.tests.robot.dataset.upload_hub import TOKEN, UploadHub, upload_hub
 from holdfast.tests.waiting import wait_until
 
@@ -39,31 +40,10 @@ robots:
 gateway: {enabled: false}
 """
 
-LAB = """
-import time
+LAB = f"""
+{ARM}
 
-import numpy as np
-
-from holdfast import Camera, CameraFeature, Chunk, PolicySpec, Robot, RobotSpec
-
-JOINTS = ("base", "elbow")
-
-
-class Arm(Robot):
-    spec = RobotSpec(JOINTS, JOINTS)
-
-    def __init__(self):
-        self.at = np.zeros(2, np.float32)
-
-    def connect(self):
-        pass
-
-    def read_state(self, out):
-        out[:] = self.at
-        return time.monotonic_ns()
-
-    def write_action(self, action):
-        self.at[:] = action
+from holdfast import Camera, CameraFeature, Chunk, PolicySpec
 
 
 class Eye(Camera):

@@ -5,15 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import urllib.error
-import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from holdfast.actors.gateway.address import one_click
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet
 from holdfast.tests.e2e.scripts import LAB, PLAY, SERVE
 from holdfast.tests.waiting import wait_until
@@ -35,20 +32,9 @@ PATIENT = LAB + "supervision: {rules: {broker: {hang_timeout_s: 20}}}\n"
 after half of it, and the test ends it then."""
 
 
-def get(fleet: FleetProcess, path: str) -> tuple[int, str]:
-    """What the gateway of `fleet` answers to a process of this user, without the token."""
-    address = one_click(fleet.control_socket.parent)
-    assert address is not None
-    try:
-        with urllib.request.urlopen(address.partition("#")[0] + path, timeout=60) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as error:
-        return error.code, error.read().decode()
-
-
 def shows(fleet: FleetProcess, metric: str) -> None:
     """Wait until the metrics of its gateway, which asks now and then, have that text."""
-    wait_until(lambda: metric in get(fleet, "metrics")[1], metric, every_s=0.2)
+    wait_until(lambda: metric in fleet.page("metrics")[1], metric, every_s=0.2)
 
 
 def test_a_handshakes_warning_is_in_status_log_and_metrics_and_leaves_the_fleet_healthy(
@@ -69,7 +55,7 @@ def test_a_handshakes_warning_is_in_status_log_and_metrics_and_leaves_the_fleet_
     wait_until(healthy_and_warned, "exit status 0 with the warning")
     fleet.wait_for(lambda s: warning in fleet.actorctl("logs", "--level", "warning").stdout, 60)
     shows(fleet, 'holdfast_robot_warnings{robot="r1"} 1.0')
-    wait_until(lambda: get(fleet, "readyz")[0] == 200, "readiness", every_s=0.2)
+    wait_until(lambda: fleet.page("readyz")[0] == 200, "readiness", every_s=0.2)
 
 
 def test_scripts_that_serve_or_play_are_in_status_capacity_and_metrics(
@@ -116,7 +102,7 @@ def test_scripts_that_serve_or_play_are_in_status_capacity_and_metrics(
     wait_until(carried, "the capacity of the script is shown")
     shows(fleet, 'holdfast_site_robot_state{robot="bench",state="STREAMING",where="script"} 1.0')
     shows(fleet, "holdfast_site_replica_load_ratio{")
-    assert get(fleet, "api/status")[0] == 401
+    assert fleet.page("api/status")[0] == 401
 
 
 @pytest.mark.slow
@@ -127,12 +113,12 @@ def test_the_health_page_names_an_actor_that_hangs_before_it_is_killed(
     (tmp_path / "fleet.yaml").write_text(PATIENT)
     fleet = start_fleet(fleet=tmp_path / "fleet.yaml")
     fleet.streaming()
-    wait_until(lambda: get(fleet, "healthz") == (200, "ok\n"), "health", every_s=0.2)
+    wait_until(lambda: fleet.page("healthz") == (200, "ok\n"), "health", every_s=0.2)
     pid = fleet.actor("broker")["pid"]
     os.kill(pid, signal.SIGSTOP)
-    fleet.wait_for(lambda s: "broker has made no progress" in get(fleet, "healthz")[1], 60)
+    fleet.wait_for(lambda s: "broker has made no progress" in fleet.page("healthz")[1], 60)
     os.kill(pid, signal.SIGCONT)
-    fleet.wait_for(lambda s: get(fleet, "healthz")[0] == 200, 60)
+    fleet.wait_for(lambda s: fleet.page("healthz")[0] == 200, 60)
     assert fleet.actor("broker")["pid"] == pid, "it was named before the supervisor ended it"
 
 

@@ -5,14 +5,11 @@ from __future__ import annotations
 
 import os
 import signal
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from holdfast.actors.gateway.address import one_click
 from holdfast.tests.e2e.conftest import FleetProcess, StartFleet, row
 from holdfast.tests.free_ports import free_port
 from holdfast.tests.waiting import wait_until
@@ -48,20 +45,9 @@ def hosts(start_fleet: StartFleet, tmp_path: Path) -> dict[str, FleetProcess]:
     return parts
 
 
-def get(host: FleetProcess, path: str) -> tuple[int, str]:
-    """What the host's gateway answers."""
-    address = one_click(host.runtime / "two")
-    assert address is not None
-    try:
-        with urllib.request.urlopen(address.split("/#")[0] + path, timeout=60) as answer:
-            return answer.status, answer.read().decode()
-    except urllib.error.HTTPError as refusal:
-        return refusal.code, refusal.read().decode()
-
-
 def shows(host: FleetProcess, metric: str) -> None:
     """Wait until the metrics of the host's gateway have that line."""
-    wait_until(lambda: metric in get(host, "/metrics")[1].splitlines(), metric, 60, every_s=0.2)
+    wait_until(lambda: metric in host.page("metrics")[1].splitlines(), metric, 60, every_s=0.2)
 
 
 def elsewhere(hub: FleetProcess) -> dict[str, dict[str, Any]]:
@@ -97,7 +83,7 @@ def test_the_brokers_host_shows_every_host_and_each_answers_for_its_own_health(
 
     wait_until(said, "the driver in the words of the broker's host")
 
-    wait_until(lambda: get(cell, "/healthz")[0] == 200, "the cell is well again", 60, every_s=0.2)
+    wait_until(lambda: cell.page("healthz")[0] == 200, "the cell is well again", 60, every_s=0.2)
     # Each answer comes from a gateway that asks for the status now and then.
     shows(cell, 'holdfast_host_info{host="cell"} 1.0')
     shows(hub, 'holdfast_host_info{host="hub"} 1.0')
@@ -106,10 +92,10 @@ def test_the_brokers_host_shows_every_host_and_each_answers_for_its_own_health(
     shows(hub, f"holdfast_site_actor_restarts_total{{{labels}}} {restarts:.1f}")
 
     def hung() -> bool:
-        status, faults = get(cell, "/healthz")
+        status, faults = cell.page("healthz")
         age_s = elsewhere(hub)["r1/driver"]["progress_age_s"]
         seen = status == 503 and "r1/driver" in faults and age_s > 1.0
-        return bool(seen and get(hub, "/healthz")[0] == 200)
+        return bool(seen and hub.page("healthz")[0] == 200)
 
     pid = row(cell.asked()["actors"], "r1/driver")["pid"]
     os.kill(pid, signal.SIGSTOP)

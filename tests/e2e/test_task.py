@@ -10,6 +10,7 @@ import pytest
 from holdfast import Fleet
 from holdfast.errors import ControlSocketError
 from holdfast.tests.e2e.conftest import StartFleet, row, without_a_stall
+from holdfast.tests.e2e.scripts import ARM
 from holdfast.tests.waiting import wait_until
 
 FLEET = """
@@ -25,32 +26,12 @@ robots:
 gateway: {enabled: false}
 """
 
-LAB = """
-import time
+LAB = f"""
+{ARM}
+
 from pathlib import Path
 
-import numpy as np
-
-from holdfast import Chunk, PolicySpec, Robot, RobotSpec
-
-JOINTS = ("base", "elbow")
-
-
-class Arm(Robot):
-    spec = RobotSpec(JOINTS, JOINTS)
-
-    def __init__(self):
-        self.at = np.zeros(2, np.float32)
-
-    def connect(self):
-        pass
-
-    def read_state(self, out):
-        out[:] = self.at
-        return time.monotonic_ns()
-
-    def write_action(self, action):
-        self.at[:] = action
+from holdfast import Chunk, PolicySpec
 
 
 class Reach:
