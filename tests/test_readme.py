@@ -34,7 +34,10 @@ def test_every_example_is_short() -> None:
 def test_the_two_lines_that_set_everything_up_are_there() -> None:
     """`.ci/run` finds the second by its shape, and pastes it into a fresh clone."""
     lines = [line for line in README.splitlines() if line.startswith("python3 -m venv .venv && ")]
-    assert [line.rpartition("/")[2] for line in lines] == ["supervisor start fleet.yaml", "pytest"]
+    assert [line.rpartition("/")[2] for line in lines] == [
+        "supervisor start fleet.yaml",
+        "pytest -n logical",
+    ]
 
 
 def test_the_example_of_a_fleet_in_a_script_runs(tmp_path: Path) -> None:
