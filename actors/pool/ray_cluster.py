@@ -71,9 +71,13 @@ class RayCluster:
             service, _, number = each["name"].rpartition("/")
             if each["namespace"] == self._namespace and service == self._service:
                 found.append(int(number))
-        for number in found:
-            if number not in self._handles:
+        for number in list(found):
+            if number in self._handles:
+                continue
+            try:
                 self._handles[number] = ray.get_actor(self._named(number), self._namespace)
+            except ValueError:  # what Ray raises for an actor that has ended since it was listed
+                found.remove(number)
         for gone in self._handles.keys() - set(found):
             self._forget(gone)
         return sorted(found)
