@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from pathlib import Path
 
 from holdfast.tests.run_mark import MARK
@@ -27,11 +28,12 @@ class MarkedProcesses:
     def left(self) -> set[str]:
         """Every live process that carries the mark, and zombies that this one has not reaped. It is
         called twice a test, so that it reads as little as possible."""
-        found = {f"process {pid} (zombie)" for pid in _children() if _is_zombie(pid)}
+        children = _children()
+        found = {f"process {pid} (zombie)" for pid in children if _is_zombie(pid)}
         now = listed()
         self.others &= now
         for pid, _ in now - self.others:
-            if self._mark in _read(f"/proc/{pid}/environ"):
+            if self._mark in _environment(pid, is_child=pid in children):
                 command = _read(f"/proc/{pid}/cmdline").replace(b"\0", b" ")
                 found.add(f"process {pid} ({command.decode(errors='replace').strip()})")
         return found
@@ -65,6 +67,17 @@ def _children() -> list[str]:
 
 def _is_zombie(pid: str) -> bool:
     return _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()[:1] == [b"Z"]
+
+
+def _environment(pid: str, *, is_child: bool) -> bytes:
+    """The environment that a process was started with. A child's is waited for: Popen returns
+    before the kernel shows that of the new program."""
+    deadline_s = time.monotonic() + 1.0
+    while not (found := _read(f"/proc/{pid}/environ")):
+        if not is_child or _is_zombie(pid) or time.monotonic() > deadline_s:
+            break
+        time.sleep(0.0005)
+    return found
 
 
 def _read(path: str) -> bytes:

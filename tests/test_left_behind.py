@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.tests import left_behind
 from holdfast.tests.left_behind import MarkedProcesses, sockets_below
 from holdfast.tests.run_mark import MARK
 
@@ -30,6 +31,26 @@ def test_a_process_with_the_id_of_one_that_has_ended_is_looked_at(marked: int) -
     # As if another process had had its id.
     run.others = {(pid, inode + (int(pid) == marked)) for pid, inode in run.others}
     assert any(each.startswith(f"process {marked} ") for each in run.left())
+
+
+def test_a_process_is_known_before_the_kernel_shows_its_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Popen has returned by then: no test has left behind what a fixture started before it."""
+    run = MarkedProcesses(os.environ[MARK])
+    read = left_behind._read
+    looks: list[str] = []
+
+    def early(path: str) -> bytes:
+        if path == f"/proc/{process.pid}/environ":
+            looks.append(path)
+        return b"" if path.endswith("/environ") and len(looks) < 3 else read(path)
+
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        monkeypatch.setattr(left_behind, "_read", early)
+        assert any(each.startswith(f"process {process.pid} ") for each in run.left())
+        process.kill()
+    assert len(looks) == 3
 
 
 def test_a_process_that_was_there_before_is_not_looked_at(marked: int) -> None:

@@ -99,9 +99,6 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
 def shared(lerobot: Path, path: str) -> Iterator[LeRobotProcess]:
     """One process for many tests: the library takes seconds to import."""
     with LeRobotProcess(lerobot, path) as process:
-        # Popen returns before the kernel shows the new program's environment, by which a test's
-        # processes are known: one that answers has it, and is not taken for the first test's.
-        process.call("forget")
         yield process
 
 
