@@ -149,8 +149,7 @@ def _measured(
             )
             time.sleep(max(_REPORTS_S, 2 * every_s))  # the first chunks come in a crowd
             began = site.used()
-            load.begin(round((began.at_s + seconds) * 1e9))
-            reports = load.reports()
+            reports = load.measured(round((began.at_s + seconds) * 1e9))
             ended = site.used()
         finally:
             site.close()

@@ -65,7 +65,6 @@ class ForkedRobots:
     def __init__(self, processes: int) -> None:
         context = multiprocessing.get_context("fork")
         self._pipes: list[Connection] = []
-        self._end_ns = 0
         self._processes = []
         for _ in range(processes):
             ours, theirs = context.Pipe()
@@ -85,15 +84,11 @@ class ForkedRobots:
         if waiting:
             raise RuntimeError(f"robots without a chunk after {PATIENCE_S:g} s: {waiting[0]}")
 
-    def begin(self, end_ns: int) -> None:
-        """Measure from now until `end_ns`, on `time.monotonic_ns()`."""
-        self._end_ns = end_ns
+    def measured(self, end_ns: int) -> list[LoadReport]:
+        """What each process measures from now until `end_ns`, on `time.monotonic_ns()`."""
         for pipe in self._pipes:
             pipe.send(Measure(end_ns))
-
-    def reports(self) -> list[LoadReport]:
-        """What each process measured, once it has."""
-        measuring_s = max(0.0, (self._end_ns - time.monotonic_ns()) / 1e9)
+        measuring_s = max(0.0, (end_ns - time.monotonic_ns()) / 1e9)
         return [self._answer(pipe, measuring_s + 2 * PATIENCE_S) for pipe in self._pipes]
 
     def _answer(self, pipe: Connection, patience_s: float) -> Any:

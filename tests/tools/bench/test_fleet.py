@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from holdfast.tests.tools.bench.reports import report_of
 from holdfast.tools.bench.fleet import header_us, interval_s, row_of
 from holdfast.tools.bench.fleet_cost import cost_of, memory_of
-from holdfast.tools.bench.fleet_load import ForkedRobots, LoadReport
+from holdfast.tools.bench.fleet_load import PATIENCE_S, ForkedRobots, LoadReport
 from holdfast.tools.bench.fleet_report import aims, plot, text
 from holdfast.tools.bench.fleet_robot import RobotConfig
 from holdfast.tools.bench.fleet_site import Used, UsedIdle
@@ -190,6 +191,25 @@ def test_the_processes_of_robots_end_by_themselves_when_the_load_is_closed(
             )
     load.close()
     assert [process.exitcode for process in load._processes] == [0, 0, 0]
+
+
+def test_the_load_is_waited_for_as_long_as_it_measures() -> None:
+    """However much longer than an answer takes: two minutes here, and the time for the answer."""
+    waited_s = []
+
+    class Pipe:
+        def send(self, _: object) -> None:
+            pass
+
+        def poll(self, patience_s: float) -> bool:
+            waited_s.append(patience_s)
+            return False
+
+    load = ForkedRobots(0)
+    load._pipes = [Pipe()]  # type: ignore[list-item]
+    with pytest.raises(RuntimeError, match="does not answer within"):
+        load.measured(time.monotonic_ns() + 120 * 1_000_000_000)
+    assert waited_s[0] > 60 + 2 * PATIENCE_S
 
 
 def reported(found: dict[str, Any]) -> dict[str, Any]:
