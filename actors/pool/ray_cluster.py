@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import suppress
 from typing import Any
 
 from ...errors import RefusedError
@@ -66,21 +67,17 @@ class RayCluster:
     def find(self) -> list[int]:
         """The numbers of the actors that live, or are started again by Ray."""
         names = ray.util.list_named_actors(all_namespaces=True)
-        found = []
+        found = set()
         for each in names:
             service, _, number = each["name"].rpartition("/")
             if each["namespace"] == self._namespace and service == self._service:
-                found.append(int(number))
-        for number in list(found):
-            if number in self._handles:
-                continue
-            try:
-                self._handles[number] = ray.get_actor(self._named(number), self._namespace)
-            except ValueError:  # what Ray raises for an actor that has ended since it was listed
-                found.remove(number)
-        for gone in self._handles.keys() - set(found):
+                found.add(int(number))
+        for gone in self._handles.keys() - found:
             self._forget(gone)
-        return sorted(found)
+        for new in found - self._handles.keys():
+            with suppress(ValueError):  # of an actor that has ended since it was listed
+                self._handles[new] = ray.get_actor(self._named(new), self._namespace)
+        return sorted(self._handles)
 
     def start(
         self, number: int, config: dict[str, Any], configuration: str, gpu: bool, lease_s: float
