@@ -86,21 +86,13 @@ def status(
 
     progress: time since the actor's own loop last turned.
     """
-    from ...actors.supervision.health import unready
-
     path = reach(fleet)
     if watch:
         if wait_s is not None:
             fail("--watch and --wait: give one of them, or neither")
         _watch(path, as_json)
         return
-    deadline_s = time.monotonic() + (wait_s or 0.0)
-    while True:
-        body = ask(path, do="status")["status"]
-        ready = body["healthy"] and not unready(body)
-        if ready or time.monotonic() >= deadline_s:
-            break
-        time.sleep(_LOOK_S)
+    body, ready = _awaited(path, wait_s or 0.0)
     if as_json:
         print(json.dumps(body, indent=2))
     else:
@@ -113,6 +105,27 @@ def status(
         if address := one_click(path.parent):
             print(f"dashboard {address}")
     raise SystemExit(0 if ready else 1)
+
+
+def _awaited(path: Path, wait_s: float) -> tuple[dict[str, Any], bool]:
+    """The status once all is ready, or after `wait_s`, and whether all is. What is waited for is
+    said on stderr."""
+    from ...actors.supervision.health import unready
+
+    deadline_s = time.monotonic() + wait_s
+    said = ""
+    while True:
+        body = ask(path, do="status")["status"]
+        reasons = unready(body)
+        ready = body["healthy"] and not reasons
+        if ready or time.monotonic() >= deadline_s:
+            return body, ready
+        reason = reasons[0] if reasons else "the fleet is not healthy"
+        # `pick/0 is STARTING: ...`: what follows the colon counts seconds.
+        if (head := reason.partition(":")[0]) != said:
+            print(f"waits: {reason}", file=sys.stderr, flush=True)
+            said = head
+        time.sleep(_LOOK_S)
 
 
 @app.command()

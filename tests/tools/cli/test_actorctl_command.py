@@ -69,12 +69,13 @@ def test_the_exit_status_of_status_is_0_only_if_all_is_ready(fleet: Supervised) 
 
 
 def test_status_waits_until_all_is_ready(fleet: Supervised) -> None:
-    """At most as long as it is told to, and it shows what is not."""
+    """At most as long as it is told to, and it says what it waits for and shows what is not."""
     with Supervised(actor("a", rules=PATIENT), name="second") as second:
         second.ask("stop", "a")
         second.reach("a", "STOPPED")
         late = invoked("status", "--fleet", "second", "--wait", "0.3")
         assert late.exit_code == 1 and "STOPPED" in late.stdout
+        assert late.stderr.startswith("waits: a is STOPPED")
         second.ask("start", "a")
         ready = invoked("status", "--fleet", "second", "--wait", "60")
         assert ready.exit_code == 0 and "STOPPED" not in ready.stdout
