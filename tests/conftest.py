@@ -18,6 +18,7 @@ import zmq
 from hypothesis import HealthCheck, Phase, settings
 
 from holdfast.tests.left_behind import MarkedProcesses, named_segments, sockets_below
+from holdfast.tests.machine_lock import held
 from holdfast.tests.run_mark import MARK
 
 pytest_plugins = ["holdfast.tests.browser", "holdfast.tests.peers.lerobot_checkpoints"]
@@ -32,6 +33,8 @@ _run = MarkedProcesses(os.environ[MARK])
 _base = Path(tempfile.mkdtemp(prefix="holdfast-tests-"))  # short: a socket path holds 107 bytes
 os.environ["HOLDFAST_RUNTIME"] = str(_base / "run")
 os.environ["HOLDFAST_STATE"] = str(_base / "state")
+# Of the process that was started first: those of `-n` inherit it.
+_locks = Path(os.environ.setdefault("HOLDFAST_TEST_LOCKS", str(_base)))
 
 # A shell that starts us in its background makes us and every fleet of a test ignore Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -94,7 +97,15 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 @pytest.fixture(autouse=True)
-def leaves_nothing_behind() -> Iterator[None]:
+def has_its_machine(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Beside the tests of other processes, or alone where the test is marked so; what a fixture of
+    a module does elsewhere is not kept from it."""
+    with held(_locks, alone=request.node.get_closest_marker("alone") is not None):
+        yield
+
+
+@pytest.fixture(autouse=True)
+def leaves_nothing_behind(has_its_machine: None) -> Iterator[None]:
     """Fails the test after which a process, a segment, a socket file or many descriptors of its
     own are still there."""
     before = _traces()

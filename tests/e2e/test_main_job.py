@@ -112,6 +112,7 @@ def test_a_ctrl_c_while_actors_are_still_starting_leaves_nothing(start_fleet: St
     fleet.wait(60)
 
 
+@pytest.mark.alone  # its replica needs the machine's processors
 @pytest.mark.slow  # chaos/test_every_actor does the same with a policy that costs less
 def test_a_killed_actor_costs_no_robot_a_tick_unless_it_was_its_control(
     start_fleet: StartFleet, tmp_path: Path
