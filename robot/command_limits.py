@@ -157,6 +157,14 @@ class CommandLimits:
         np.add(start, self._moved, out=self._nearest, where=self._finite)
         return self._nearest
 
+    def last_near(self, chunk: Floats, first: int, last: int) -> int:
+        """The last of the actions `first` to `last` of `chunk` [H, A] that is at most a tick's step
+        from where `check` measures steps; `first` if none is."""
+        start = self._last if self.flowing else self._known
+        away = np.abs(chunk[first : last + 1] - start) > self._step
+        near = np.flatnonzero(~away.any(axis=1))
+        return first + int(near[-1]) if len(near) else first
+
     def explanation(self) -> str:
         """Which joint's value was refused last, how far it was off and which limit that is, in a
         sentence; empty if the last command was accepted."""

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...transport.arrays import all_finite
-from .plan import Drop, Floats, MergeRule, PlannedAction, Snapshot
+from .plan import Begin, Drop, Floats, MergeRule, PlannedAction, Snapshot, by_time
 from .plan_memory import Mark, PlanMemory, Word
 
 
@@ -156,6 +156,7 @@ class ChunkBuffer:
         *,
         step: int,
         now_ns: int,
+        begin: Begin = by_time,
     ) -> Drop | None:
         """Make a claimed snapshot's chunk part of the plan; None, or why it was dropped.
 
@@ -163,13 +164,16 @@ class ChunkBuffer:
             model: float32 [H, A], model space.
             robot: float32 [H, A], robot space.
             step: the policy step of the next pop, on the scale of the snapshot's.
+            begin: where in the chunk the robot can begin, if time trims it.
         """
         fault = self._fault(model, robot, asked, now_ns)
         if fault is None:
             if rule.mode == "append":
                 fault = self._append(model, robot, asked)
             else:
-                gone = step - asked.step if rule.trim == "time" else self._cursor - asked.cursor
+                gone = self._cursor - asked.cursor
+                if rule.trim == "time":
+                    gone = begin(robot, gone, step - asked.step)
                 weight = rule.blend_weight if rule.mode == "blend" else 1.0
                 fault = self._replace(model, robot, asked, gone, weight)
         if fault is None:

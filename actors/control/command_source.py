@@ -42,6 +42,7 @@ class CommandSource:
         self._last = np.zeros(len(spec.action_names), np.float32)
         self._commanded = False
         self._refused_since_ns = self._refused_ns = 0
+        self._refused_ticks = 0
         self.action: PlannedAction | None = None
         self.accepted = False
         if buffer.last is not None and self._words[Word.COMMAND_NS]:
@@ -71,6 +72,7 @@ class CommandSource:
         and no earlier motion is continued."""
         self._interpolator.stop()
         self._limits.interrupt()
+        self._refused_ticks = 0
         self._commanded = self.accepted = False
         self.action = None
 
@@ -92,8 +94,11 @@ class CommandSource:
         if command is None:
             self._words[Word.STALLED] += due
             self._limits.missed()
+            self._refused_ticks = 0
             return self._fall_back()
-        return self._checked(command, now_ns)
+        command = self._checked(command, now_ns)
+        self._refused_ticks = 0 if self.accepted else self._refused_ticks + 1
+        return command
 
     def _checked(self, command: Floats, now_ns: int) -> Floats | None:
         """`command`, if the limits accept it; else it is counted, and the fallback follows."""
@@ -115,7 +120,7 @@ class CommandSource:
         if self._interpolator.needs_action:
             self._interpolator.skip()
         self._interpolator.command()  # none; it only counts the ticks of a policy step
-        self.action, self.accepted = None, False
+        self.action, self.accepted, self._refused_ticks = None, False, 0
         finite = all_finite(target)
         return self._checked(self._limits.toward(target) if finite else target, now_ns)
 
@@ -145,6 +150,18 @@ class CommandSource:
         if missed:
             self._limits.missed(missed)
         self._limits.follow_pace(tick_ns / 1e9)
+
+    def begin(self, chunk: Floats, played: int, passed: int) -> int:
+        """A `Begin`: the action for now, `passed`, while commands flow. A robot that stands begins
+        near where it is: with the last action from `played` to `passed` that is within a step of
+        there, or with `played` if none is."""
+        return passed if self._limits.flowing else self._limits.last_near(chunk, played, passed)
+
+    @property
+    def strayed(self) -> bool:
+        """Whether the robot no longer follows the plan: its commands were refused for as long as
+        they flow without one (`FLOW_S`)."""
+        return self._refused_ticks > self._limits.flow_ticks
 
     @property
     def refusing_s(self) -> float:

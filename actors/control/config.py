@@ -34,7 +34,8 @@ class PlanSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     both plan the same tick, with `blend_weight` on the newer chunk: it makes actions that no policy
     predicted, and is off unless asked for. `trim` says which of a late chunk's first actions are
     dropped: as many as were played since its observation (`consumed`), or as many ticks as passed
-    (`time`: velocity control, moving scenes). `latency_quantile` of the latest request latencies is
+    (`time`: velocity control, moving scenes). A robot that stands begins with an action near where
+    it is, whatever time passed. `latency_quantile` of the latest request latencies is
     the delay that a request announces to the policy; 1.0 is their maximum. `rtc` says how a chunk
     continues the plan, with `replace` and a policy that can.
 

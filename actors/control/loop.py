@@ -68,8 +68,8 @@ class ControlActor(Actor):
         self._words: memoryview[int] = self._plan.words
         self._words[Word.INCARNATION] = self.incarnation
         self._buffer = ChunkBuffer(self._plan, round(config.safety.max_action_age_s * 1e9))
-        self._cycle = RequestCycle(config, spec, self._plan, self._buffer)
         self._source = CommandSource(config, spec, self._plan, self._buffer)
+        self._cycle = RequestCycle(config, spec, self._plan, self._buffer, self._source.begin)
         teleop = robot.reader(config.teleop) if config.teleop else None
         actions = len(spec.action_names)
         self._motion = PoseMotion(spec)
@@ -195,6 +195,8 @@ class ControlActor(Actor):
             cycle.driver_lost(robot.why_gone())
         elif cycle.why.driver and not gone:
             cycle.driver_found()
+        if source.strayed:
+            cycle.strayed(source.refusing)
         if self._handover.possible and self._handover.pressed():
             self._commands.toggle()
         manual, moves = self._handover.manual, False

@@ -3,6 +3,7 @@ and the reasons for which a reply does not count."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple
@@ -15,6 +16,9 @@ from .config import MergeMode, Trim
 from .plan_memory import Mark
 
 Floats = NDArray[np.float32]
+Begin = Callable[[Floats, int, int], int]
+"""Takes a chunk [H, A] in robot space, how many actions were played since its observation, and how
+many policy steps have passed since; returns the index of the action to begin with."""
 
 
 class Drop(StrEnum):
@@ -38,7 +42,8 @@ class Drop(StrEnum):
     ABANDONED = "abandoned"
     """The connection that owed the answer was lost."""
     VOID = "void"
-    """The robot's driver was gone meanwhile: the motion that it continues did not happen."""
+    """The motion that it continues did not happen: the robot's driver was gone meanwhile, or the
+    robot's limits refused it."""
     TASK = "task"
     """The task changed meanwhile: it is a plan for the one before."""
     STALLED = "stalled"
@@ -105,3 +110,8 @@ class MergeRule:
     mode: MergeMode = "replace"
     trim: Trim = "consumed"
     blend_weight: float = 0.5
+
+
+def by_time(_chunk: Floats, _played: int, passed: int) -> int:
+    """A `Begin`: that of a robot that can begin anywhere."""
+    return passed

@@ -20,7 +20,7 @@ from .config import ControlConfig
 from .failsafe import Bounds, FailSafe
 from .latency_window import LatencyWindow
 from .pending_reset import PendingReset
-from .plan import Drop, Floats, MergeRule, Snapshot
+from .plan import Begin, Drop, Floats, MergeRule, Snapshot, by_time
 from .plan_memory import PlanMemory, Word
 from .planned_request import PlannedRequest
 from .policy_session import PolicySession
@@ -36,8 +36,14 @@ class RequestCycle:
     """One robot's requests. `session` takes what concerns handshakes and liveness."""
 
     def __init__(
-        self, config: ControlConfig, spec: RobotSpec, memory: PlanMemory, buffer: ChunkBuffer
+        self,
+        config: ControlConfig,
+        spec: RobotSpec,
+        memory: PlanMemory,
+        buffer: ChunkBuffer,
+        begin: Begin = by_time,
     ):
+        """`begin` says where in a chunk the robot can begin, see `CommandSource.begin`."""
         plan = config.plan_settings
         self._safety = safety = config.safety
         self._words = memory.words
@@ -47,6 +53,7 @@ class RequestCycle:
         self._buffer_ns = round(plan.buffer_time_s * _NS)
         self._max_state_age_ns = round(safety.max_state_age_s * _NS)
         self._endpoint = config.endpoint
+        self._begin = begin
         self._horizon = plan.rtc.execution_horizon
         self.rule = MergeRule(plan.merge, plan.trim, plan.blend_weight)
         self._seed = crc32(config.robot.encode()) << 31
@@ -200,7 +207,9 @@ class RequestCycle:
             self.why.request = f"{self.why.replica} answered a request from before the plan ran dry"
             return Drop.STALLED
         self.latency.record(now_ns - self._asked_ns)
-        fault = self.buffer.merge(model, robot, asked, self._task.rule, step=step, now_ns=now_ns)
+        fault = self.buffer.merge(
+            model, robot, asked, self._task.rule, step=step, now_ns=now_ns, begin=self._begin
+        )
         if fault is None:
             self._episode_start = False
             self._pause.succeeded()
@@ -241,6 +250,12 @@ class RequestCycle:
         if self._claim(key, now_ns) is not None:
             self.why.request = reason
             self._pause.refused(now_ns)
+
+    def strayed(self, why: str) -> None:
+        """The robot does not follow the plan, because its limits refuse that, for the reason `why`:
+        the next chunk is to begin where the robot is."""
+        self.why.request = f"the robot's limits refuse the plan: {why}"
+        self.void_plan()
 
     def driver_lost(self, why: str) -> None:
         """The robot cannot be commanded: what was planned does not happen, and what was asked for

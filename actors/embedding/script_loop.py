@@ -49,8 +49,8 @@ class ScriptLoop:
         # What may still fail comes before the worker, which would have to be ended.
         memory = PlanMemory(mmap(-1, SEGMENT_BYTES), name, len(robot.action_names))
         self.buffer = ChunkBuffer(memory, round(loop.safety.max_action_age_s * 1e9))
-        self.cycle = RequestCycle(loop, robot, memory, self.buffer)
         self._source = CommandSource(loop, robot, memory, self.buffer)
+        self.cycle = RequestCycle(loop, robot, memory, self.buffer, self._source.begin)
         self.worker = Worker(NetworkActor, f"{name}/network", config.network, config.rings)
         loop = config.loop(self.worker.directory)
         self._seen = SeenObservations(
@@ -92,6 +92,8 @@ class ScriptLoop:
             self._source.attach()
         self._source.locate(state)
         self._source.follow_pace(self._pacing.missed, self.cycle.step_ns)
+        if self._source.strayed:
+            self.cycle.strayed(self._source.refusing)
         self._converse(now_ns)
         terms = self.cycle.session.terms
         if begins_step:

@@ -117,6 +117,17 @@ class LimitsMachine(RuleBasedStateMachine):
         assert self.limits.explanation().startswith(SPEC.action_names[place])
         self.ticks += 1
 
+    @rule(chunk=st.lists(near, min_size=1, max_size=4), first=st.integers(0, 2))
+    def is_asked_where_to_begin(self, chunk: list[tuple[float, ...]], first: int) -> None:
+        """The last action from `first` on that is a tick's step away, whatever was missed."""
+        start = self.last if self._flows() else self.known
+        found = first
+        for place in range(first, len(chunk)):
+            steps = zip(chunk[place], start, RATE, strict=True)
+            if all(not abs(to - at) > rate * TICK_S + 1e-3 for to, at, rate in steps):
+                found = place
+        assert self.limits.last_near(np.array(chunk, np.float32), first, len(chunk)) == found
+
     @rule(length=st.sampled_from([0, 3, 5]))
     def is_commanded_other_joints(self, length: int) -> None:
         assert self.limits.check(np.zeros(length, np.float32)) == (None, Refusal.SHAPE)

@@ -105,7 +105,8 @@ def test_a_chunk_is_refused_for_a_fault_in_either_of_its_spaces(
     chunk = np.arange(8, dtype=np.float32).reshape(4, ACTIONS)
     spaces = {"model": chunk, "robot": chunk, space: spoil(chunk)}
     asked = asked_at(buffer, 0)
-    assert buffer.merge(**spaces, asked=asked, rule=MergeRule(), step=0, now_ns=0) is why
+    chunks = spaces["model"], spaces["robot"]
+    assert buffer.merge(*chunks, asked, MergeRule(), step=0, now_ns=0) is why
     assert len(buffer) == (4 if why is None else 0)
 
 

@@ -15,6 +15,7 @@ from holdfast.actors.control.config import ControlConfig, faults
 from holdfast.actors.control.plan import MergeRule
 from holdfast.actors.control.plan_memory import PlanMemory, Word
 from holdfast.robot.base import ControlMode, RobotSpec
+from holdfast.robot.command_limits import FLOW_S
 
 MAX_AGE = 10**9
 
@@ -86,6 +87,37 @@ def test_a_refused_command_is_treated_as_a_missing_action() -> None:
     assert [rig.tick() for _ in range(3)] == [1, None, 1.5]
     assert rig.source.refused == {"range": 1}
     assert rig.words[Word.STALLED] == 0, "refused is not stalled"
+
+
+def test_a_plan_that_is_refused_for_as_long_as_commands_flow_is_left() -> None:
+    """One accepted command, an interruption or the end of the plan in between begins anew."""
+    rig = Rig()
+    flow_ticks = round(FLOW_S * 30)
+    for between in (lambda: rig.chunk(1), rig.source.interrupt, rig.buffer.reset):
+        rig.chunk(*[99] * flow_ticks)
+        while len(rig.buffer):
+            rig.tick()
+        assert not rig.source.strayed
+        between()
+        rig.tick()
+    rig.chunk(*[99] * (flow_ticks + 1))
+    while len(rig.buffer):
+        assert not rig.source.strayed
+        rig.tick()
+    assert rig.source.strayed
+
+
+def test_a_robot_that_stands_begins_a_chunk_near_where_it_is() -> None:
+    """With the last action within a step, if there is one; while commands flow, that for now."""
+    rig = Rig()
+    chunk = np.array([[0], [1], [2], [3], [4]], np.float32)  # a step is 1
+    rig.source.locate(np.array([1.0, 7.0], np.float32))
+    assert rig.source.begin(chunk, 0, 4) == 2
+    assert rig.source.begin(chunk, 3, 4) == 3
+    assert rig.source.begin(chunk, 0, 9) == 2
+    rig.chunk(1)
+    rig.tick()
+    assert rig.source.begin(chunk, 0, 4) == 4
 
 
 def test_the_first_command_is_limited_to_a_step_from_the_measured_state() -> None:

@@ -59,13 +59,15 @@ class FakeMemory:
 
 class Server:
     """Stands in for the `PolicyClient`. It accepts at once and answers each request `took_s` later
-    by a chunk whose action i is the instant, in seconds, that it is meant for."""
+    by a chunk whose action i is the instant, in seconds, that it is meant for; or, with
+    `from_state`, that continues the plan, or begins at the observed state, at the same pace."""
 
     def __init__(self, clock: FakeClock, chunk_size: int, fps: float) -> None:
         self.clock = clock
         self.chunk_size, self.fps = chunk_size, fps
         self.took_s = 0.1
         self.answers = True
+        self.from_state = False
         self.prefix = "trained"
         self.warnings: tuple[str, ...] = ()
         self.several = (1, 1)
@@ -121,7 +123,12 @@ class Server:
         self.asked.append(request)
         self.histories.append(history)
         if self.answers:
-            meant = now_ns / 1e9 + np.arange(self.chunk_size) / self.fps
+            begins = now_ns / 1e9
+            if self.from_state:
+                begins = float(
+                    (state if request.prefix_robot is None else request.prefix_robot[0])[0]
+                )
+            meant = begins + np.arange(self.chunk_size) / self.fps
             chunk = np.repeat(meant.astype(np.float32)[:, None], 1, 1)
             key = (request.asked.seq, request.asked.episode, request.asked.epoch)
 
