@@ -152,10 +152,11 @@ def _gateway(context: HostContext, robots: list[RobotEntry]) -> ActorSpec:
         metrics=context.fleet.gateway.metrics,
         cameras={camera: ring.name for camera, ring in rings.items()},
         datasets=_named([r.record.root for r in robots if r.record]),
+        tags={robot.name: robot.tags for robot in robots},
     )
     segments = list(rings.values())
     return context.spec(
-        "gateway", "gateway", config, segments, reconfigurable=("cameras", "datasets")
+        "gateway", "gateway", config, segments, reconfigurable=("cameras", "datasets", "tags")
     )
 
 

@@ -23,6 +23,7 @@ from .record_checks import record_faults
 from .robot_entry import RobotEntry
 from .schema import FleetFile
 from .specs import described, limited
+from .tag_checks import tag_faults
 from .teleop_checks import teleop_faults
 
 MAX_SECONDS = 1e6
@@ -75,6 +76,7 @@ def robot_faults(
     if robot.driver == "sim" and robot.task:
         found = f"{robot.task!r} has no effect: a simulated cell sets its own tasks"
         yield Fault(f"{path}.task", found, remedy="remove it")
+    yield from tag_faults(robot, path)
     yield from camera_faults(fleet, robot, path, said)
     yield from record_faults(fleet, robot, path)
     if not robot.service:

@@ -12,6 +12,9 @@ from ..recorder.record_settings import RecordSettings
 from ..recorder.strategy_settings import StrategySettings
 from .entry_values import Host, Name, Python, Seconds
 
+TagName = Annotated[str, Meta(min_length=1, max_length=64, description="1 to 64 characters")]
+TagText = Annotated[str, Meta(max_length=256, description="at most 256 characters")]
+
 
 class CameraEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One camera of a robot."""
@@ -167,4 +170,11 @@ class RobotEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     plan: PlanSettings = PlanSettings()
     safety: SafetySettings = SafetySettings()
     timing: TimingSettings = TimingSettings()
-    tags: dict[str, str] = {}
+    tags: Annotated[
+        dict[TagName, TagText],
+        Meta(
+            max_length=16,
+            description="free names and texts, for the audit lines, traces and metrics of the "
+            "robot",
+        ),
+    ] = {}

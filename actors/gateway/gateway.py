@@ -51,12 +51,20 @@ class GatewayActor(Actor):
     async def _serve(self) -> None:
         supervisor = SupervisorClient(self.rundir / SOCKET)
         self._stream = StatusStream(supervisor)
-        exposition = Exposition(self._stream, host=self.config.site_host)
+        self._exposition = Exposition(
+            self._stream, host=self.config.site_host, tags=self.config.tags
+        )
         access = Access(self._token, self.config.metrics)
         buttons = EmergencyStopButtons(self.rundir)
         self._datasets = DatasetRoutes(self.config.datasets, access.ticket)
         routes = Routes(
-            access, self._stream, supervisor, self._thumbnails, exposition, buttons, self._datasets
+            access,
+            self._stream,
+            supervisor,
+            self._thumbnails,
+            self._exposition,
+            buttons,
+            self._datasets,
         )
         self._server = HttpServer(routes.answer)
         await self._server.start(self._listener)
@@ -95,6 +103,7 @@ class GatewayActor(Actor):
             if self.reconfigured():
                 self._thumbnails.read(self._rings())
                 self._datasets.datasets = dict(self.config.datasets)
+                self._exposition.tags = self.config.tags
 
     def _rings(self) -> dict[str, mmap]:
         cameras: dict[str, str] = self.config.cameras

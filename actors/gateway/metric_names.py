@@ -51,6 +51,11 @@ FAMILIES: dict[str, Family] = {
     "holdfast_host_info": Family(
         "gauge", ("host",), "1: the host that these metrics are of, by its name in fleet.yaml."
     ),
+    "holdfast_robot_info": Family(
+        "gauge",
+        ("robot", "tag_NAME"),
+        "1: a robot of this host, with a label for each of its `tags` in fleet.yaml.",
+    ),
     "holdfast_actor_up": Family("gauge", _ACTOR, "1 while the actor is READY, else 0."),
     "holdfast_actor_state": Family(
         "gauge", ("actor", "state"), "1 for the state that the actor is in, 0 for the others."
@@ -103,7 +108,10 @@ FAMILIES: dict[str, Family] = {
         "counter", _ROBOT, "Actions dropped because their observation was too old."
     ),
     "holdfast_robot_void_actions_dropped_total": Family(
-        "counter", _ROBOT, "Actions dropped because the driver was gone when they were due."
+        "counter",
+        _ROBOT,
+        "Actions dropped because the driver was gone when they were due, or the robot's limits "
+        "refused the plan.",
     ),
     "holdfast_robot_driver_gaps_total": Family(
         "counter", _ROBOT, "How often the robot's state stood still: its driver was gone."

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import (
     CounterMetricFamily,
     GaugeMetricFamily,
-    HistogramMetricFamily,
     Metric,
 )
 from prometheus_client.exposition import choose_encoder
@@ -25,8 +25,10 @@ from ..supervision.report import DOWN
 from ..supervision.supervised import ActorState
 from .metric_names import FAMILIES
 from .metric_points import Point, Report, quantiles, scaled
+from .robot_info import robot_info
 from .service_metrics import of_service
 from .status_stream import StatusStream
+from .tick_lateness import tick_lateness
 from .uplink_metrics import of_link
 
 ACTOR_STATES = tuple(state.value for state in ActorState)
@@ -42,9 +44,12 @@ class Exposition:
         stream: StatusStream,
         clock: Callable[[], float] = time.monotonic,
         host: str | None = None,
+        tags: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
     ) -> None:
-        """`host` is the fleet file's name of this machine; without one, its host name."""
+        """`host` is the fleet file's name of this machine; without one, its host name. `tags` are
+        those of each robot of this host, by its name."""
         self._host = host or socket.gethostname()
+        self.tags = tags
         self._stream = stream
         self._clock = clock
         self._registry = CollectorRegistry()
@@ -69,7 +74,8 @@ class Exposition:
             family.add_metric(labels, value)
         yield from families.values()
         if self._report is not None:
-            yield from _lateness(self._report["robots"])
+            yield from tick_lateness(self._report["robots"])
+            yield from robot_info(self.tags)
 
     def describe(self) -> Iterator[Metric]:
         """Nothing is asked at registration: there is no report yet."""
@@ -216,19 +222,6 @@ def _guest_actor(actor: Report) -> Iterator[Point]:
     yield "holdfast_site_actor_restarts_total", labels, actor["restarts"]
     yield "holdfast_site_actor_progress_age_seconds", labels, actor["progress_age_s"]
     yield "holdfast_site_actor_memory_bytes", labels, scaled(actor["memory_mb"], 1e6)
-
-
-def _lateness(robots: Iterable[Report]) -> Iterator[Metric]:
-    name = "holdfast_robot_tick_lateness_seconds"
-    family = HistogramMetricFamily(name, FAMILIES[name].about, labels=FAMILIES[name].labels)
-    for robot in robots:
-        buckets = robot.get("tick_lateness_buckets_us")
-        if buckets:
-            *edges, (_, total) = buckets
-            below = [(repr(edge / 1e6), float(count)) for edge, count in edges]
-            family.add_metric([robot["name"]], [*below, ("+Inf", float(total))], None)
-    if family.samples:
-        yield family
 
 
 def _sensor(actor: str, report: Report) -> Iterator[Point]:

@@ -206,5 +206,7 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cameras: dict[str, str] = {}
     datasets: dict[str, str] = {}
     """The roots of those that this host's robots record to, by names that the page shows."""
+    tags: dict[str, dict[str, str]] = {}
+    """Those of each robot of this host, by its name, for the metrics."""
     metrics: Literal["owner", "anyone"] = "owner"
     """Which users of this machine may read /metrics: this one and root, or any."""

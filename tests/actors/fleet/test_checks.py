@@ -182,6 +182,23 @@ Spoil = Callable[[dict[str, Any]], object]
             ["$.services.pick.replicas", "found 100000", "1 to 64"],
         ),
         (
+            lambda f: f["robots"][0].update(tags={"cell-nr": "3", "cell nr": "4"}),
+            [
+                "$.robots[0].tags.cell",
+                "'cell-nr' and 'cell nr' are the same label",
+                "tag_cell_nr",
+                "rename",
+            ],
+        ),
+        (
+            lambda f: f["robots"][0].update(tags={f"t{k}": "" for k in range(17)}),
+            ["$.robots[0].tags", "16"],
+        ),
+        (
+            lambda f: f["robots"][0].update(tags={"site": "x" * 257}),
+            ["$.robots[0].tags", "256"],
+        ),
+        (
             lambda f: f.update(gateway={"enabled": False, "port": 8000}),
             ["$.gateway.port", "no effect", "enabled: true"],
         ),

@@ -136,6 +136,15 @@ def test_each_host_gets_its_own_actors_and_tcp_has_to_be_allowed(
         actors(good, "edgy")
 
 
+def test_the_tags_of_a_hosts_robots_reach_its_metrics(good: dict[str, Any]) -> None:
+    """The gateway takes their changes over while it runs."""
+    good["robots"][0]["tags"] = {"site": "bonn"}
+    (gateway,) = (actor for actor in actors(good) if actor.name == "gateway")
+    others: dict[str, dict[str, str]] = {robot["name"]: {} for robot in good["robots"][1:]}
+    assert gateway.config["tags"] == {good["robots"][0]["name"]: {"site": "bonn"}, **others}
+    assert "tags" in gateway.reconfigurable
+
+
 def test_several_hosts_run_a_broker_each(good: dict[str, Any]) -> None:
     """Robots and replicas know all in one order, their own host's by its socket file."""
     good["hosts"] = {name: {"address": f"10.0.0.{k}"} for k, name in enumerate("abc", 1)}

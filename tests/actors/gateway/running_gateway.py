@@ -22,6 +22,7 @@ from holdfast.tests.waiting import wait_until
 from holdfast.transport.frame_ring import FrameRing
 
 SHAPE = (48, 64, 3)
+TAGS = {"r1": {"site": "bonn"}}
 CAMERAS = {"r1/overhead": "r1/overhead", "r1/wrist": "r1/wrist"}
 
 
@@ -42,7 +43,7 @@ class Gateway:
         boot, link, self.supervisor = boot_in_memory(
             "gateway",
             "gateway",
-            {"port": 0, "cameras": CAMERAS, **config},
+            {"port": 0, "cameras": CAMERAS, "tags": TAGS, **config},
             segments,
             incarnation=incarnation,
             rundir=rundir,

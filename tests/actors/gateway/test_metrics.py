@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -43,7 +44,11 @@ def test_the_metrics_are_exactly_the_documented_families(
     seen = {}
     for family in parse_text(gateway.get("/metrics")[2].decode()):
         name = family.name + ("_total" if family.type == "counter" else "")
-        labels = {frozenset(sample.labels) - {"le"} for sample in family.samples}
+        labels = {
+            frozenset("tag_NAME" if label.startswith("tag_") else label for label in sample.labels)
+            - {"le"}
+            for sample in family.samples
+        }
         assert len(labels) == 1, name
         seen[name] = (family.type, labels.pop(), family.documentation)
     assert seen == {n: (f.kind, frozenset(f.labels), f.about) for n, f in FAMILIES.items()}
@@ -111,6 +116,17 @@ def test_exactly_one_state_of_each_actor_and_robot_is_1(
             assert sorted(values.values())[-2:] == [0, 1], owner
     assert found["holdfast_actor_state"][(("actor", "broker"), ("state", "BACKOFF"))] == 1
     assert found["holdfast_fleet_healthy"][()] == 0
+
+
+@pytest.mark.usefixtures("supervisor")
+def test_a_robot_has_one_series_with_its_tags(make_gateway: Callable[..., Gateway]) -> None:
+    """Their names are made labels; texts stay; one without tags is there too."""
+    text = 'line "two"\n\\ö'
+    gateway = make_gateway(tags={"r1": {"site-nr": text, "9": ""}, "r2": {}})
+    wait_until(lambda: "holdfast_robot_info" in scrape(gateway), "the first report")
+    found = scrape(gateway)
+    r1 = (("robot", "r1"), ("tag_9", ""), ("tag_site_nr", text))
+    assert found["holdfast_robot_info"] == {r1: 1, (("robot", "r2"),): 1}
 
 
 def test_no_label_is_a_pid(gateway: Gateway, supervisor: ScriptedSupervisor) -> None:
