@@ -16,12 +16,14 @@ def emergency_stop(
 ) -> list[StopOutcome]:
     """Stop `robots`, or without one all, of the fleets that run on this machine (or of `fleet`)
     until a person releases them, those too of other hosts and of scripts; what became of each,
-    after about a second at most, or three where there are several hosts or scripts.
+    after about a second at most, or three where there are several hosts or scripts. The name of a
+    session of openpi's or GR00T's clients, as `openpi/1`, is one too.
 
     Needs no other live process of the fleet for the robots of this machine. `by` is who does it,
-    for the status; the user of this process if it is empty. Raises FleetNotFoundError.
+    for the status; the user of this process if it is empty. Raises FleetNotFoundError, and
+    ValueError for a name that no robot can have.
     """
-    names = [arguments.label("robot", robot) for robot in robots]
+    names = [arguments.name("robot", robot) for robot in robots]
     return stopping.stop(robots_file.find(fleet), names, by=by, why=why, guests=guests)
 
 
@@ -31,10 +33,10 @@ def release_emergency_stop(
     """Lift the emergency stop of `robots`; on a fleet with keys with `key`, the operator's secret
     key file. What became of each. A robot that is released may move at once.
 
-    Raises FleetNotFoundError, KeyFileError, and ValueError without a robot: all of them at once are
-    not released by leaving out a name.
+    Raises FleetNotFoundError, KeyFileError, and ValueError for a name that no robot can have, and
+    without a robot: all of them at once are not released by leaving out a name.
     """
-    names = [arguments.label("robot", robot) for robot in robots]
+    names = [arguments.name("robot", robot) for robot in robots]
     if not names:
         raise ValueError("release_emergency_stop() needs the names of robots, got none")
     secret = None
