@@ -21,11 +21,18 @@ what a wake-up and what a message costs (`cost`): these are to be constant, not 
 is both. `ms_request` is all of its CPU time, nothing taken off, by request. The `floor` of both is
 what a broker uses in the same place that decides nothing (`bare_broker.py`: it receives, reads one
 byte of each header, and sends), for half as long; `us_header` is what reading a header takes beside
-that, `kb_robot` the broker's private memory by robot. `fairness`
-is the slowest robot's p99 over the fastest's, and judged where each robot has 20 requests at least:
-of few requests it measures chance; `starved` counts robots without a chunk. The load
-measures itself: `late` is the p99 of its own ticks' lateness in ms, `cores` what it used; where it
-did not keep its rate the row says so, and its latencies are not the site's.
+that, `kb_robot` the broker's private memory by robot. `starved` counts robots without a chunk.
+
+`fairness` is the slowest robot's p99 over the fastest's, judged where each robot has 20 requests at
+least. With few requests a p99 is about a maximum, and maxima differ by chance: `dealt` after it is
+the same ratio of the same latencies dealt to the robots at random, each as many as it has (the
+median of 21 deals). `p90 ratio` is the slowest robot's p90 over the fastest's, which a tenth of a
+robot's requests decide and not one or two, and `dealt` as before. `repeated` is the correlation,
+over the robots, of their mean latencies in both halves of the run: near 0 where others are the slow
+ones each time, 1 where it is always the same.
+
+The load measures itself: `late` is the p99 of its own ticks' lateness in ms, `cores` what it used;
+where it did not keep its rate the row says so, and its latencies are not the site's.
 """
 
 from __future__ import annotations
@@ -44,6 +51,7 @@ from ...transport.header import Header, Kind
 from . import figures
 from .bare_broker import BareBroker
 from .fleet_cost import cost_of, memory_of
+from .fleet_fairness import fairness_of
 from .fleet_load import DT_NS, LoadReport, load_of
 from .fleet_report import aims, plot, text
 from .fleet_robot import CHUNK_STEPS, FPS, RobotConfig
@@ -176,7 +184,6 @@ def row_of(
     beats = 2 * seconds * options.replicas
     messages = sum(report.sent for report in reports) + replies + beats
     by_robot = [values for report in reports for values in report.latencies_ms]
-    p99 = [float(np.percentile(values, 99)) for values in by_robot if values]
     batches = ended.batches - began.batches
     full_per_s = options.batch * options.replicas / (options.service_ms / 1e3)
     ticks, due = (sum(getattr(r, name) for r in reports) for name in ("ticks", "due"))
@@ -197,7 +204,7 @@ def row_of(
         ms_request=round(broker_s / max(1, requests) * 1e3, 4),
         broker_cpu=round(broker_s / seconds, 4),
         idle_cpu=round(idle.cpu, 4),
-        fairness=round(max(p99) / min(p99), 3) if p99 and min(p99) > 0 else None,
+        **fairness_of(by_robot),
         fewest=min((len(values) for values in by_robot), default=0),
         starved=sum(not values for values in by_robot),
         failed=sum(report.failed for report in reports),

@@ -80,8 +80,20 @@ def test_the_brokers_idle_time_is_not_a_messages() -> None:
 def test_fairness_is_the_slowest_robots_p99_over_the_fastests() -> None:
     """A robot without a chunk has no p99: it is counted as starved."""
     found = row(load([10.0, 10.0], []), load([20.0], [30.0]))
-    assert found["fairness"] == 3.0 and found["starved"] == 1
+    assert found["fairness"] == found["fairness_p90"] == 3.0 and found["starved"] == 1
     assert "1 of them got no chunk" in text(reported(found))
+
+
+def test_the_report_has_how_far_apart_robots_are_by_chance() -> None:
+    """Beside the fairness, which is judged with it in view."""
+    random = [float(1 + k * 7 % 20) for k in range(40)]
+    found = {**row(load(random[:20], random[20:])), "load": 0.8}
+    chance = found["dealt_fairness"]
+    assert found["fairness"] == 1.0 and 1.0 <= chance < 1.1
+    said = text(reported(found) | {"aims": aims([found])})
+    assert f"met (the latencies of the 4 robots dealt at random: {chance:g})" in said
+    header, line = (each.split() for each in said.splitlines()[:2])
+    assert header.count("dealt") == 2 and f"{chance:.2f}" in line
 
 
 def test_a_load_that_was_late_says_that_its_figures_are_not_the_sites() -> None:
