@@ -15,7 +15,7 @@ POST /api/robots/<robot>/task     {"task": "..."}: another task in the same epis
 POST /api/actors/<actor>/restart
 POST /api/estop                  the emergency stop of all robots of the site, or with the body
                                  {"robot": "..."} of one, whatever its name
-POST /api/release                {"robot": "..."}: lifts its stop
+POST /api/release                {"robot": "..."}: lifts its stop; {"all": true}: every stop
 POST /api/robots/<robot>/<estop|release>
 """
 
@@ -51,6 +51,10 @@ class _TaskBody(msgspec.Struct, frozen=True):
 
 class _RobotBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     robot: str
+
+
+class _AllBody(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    all: bool
 
 
 class Routes:
@@ -161,6 +165,8 @@ class Routes:
         asked: Awaitable[object]
         if path == "/api/estop" and not request.body:
             asked = self._buttons.stop(None)
+        elif path == "/api/release" and _is_all(request.body):
+            asked = self._buttons.release(None)
         elif path in ("/api/estop", "/api/release"):
             robot = _robot(request.body)
             if robot is None:
@@ -206,6 +212,14 @@ def _robot(body: bytes) -> str | None:
         return msgspec.json.decode(body, type=_RobotBody).robot
     except msgspec.MsgspecError:
         return None
+
+
+def _is_all(body: bytes) -> bool:
+    """Whether a command's body says that all robots are meant: not by leaving out a name."""
+    try:
+        return msgspec.json.decode(body, type=_AllBody).all
+    except msgspec.MsgspecError:
+        return False
 
 
 async def _outcome(asked: Awaitable[object]) -> HttpResponse:

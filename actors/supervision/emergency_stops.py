@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from ...transport.stop_bodies import SiteStop
 from ..driver import latch
 from ..driver.latch import EmergencyStop
 from ..runtime.held_robots import held_robots
+from ..runtime.site_stop_files import unknown_stop
 from ..runtime.site_stop_store import SiteStopStore
 
 
@@ -29,12 +31,13 @@ class EmergencyStops:
     def elsewhere(self, robots: Iterable[str]) -> dict[str, dict[str, Any]]:
         """By robot of a script or of another host, and by each that a stop names, the stop of the
         site that holds it, as a row of the status has it: with what was heard of it. Those that are
-        not stopped are left out."""
+        not stopped are left out. By "" the stop of the whole site, which holds each robot that
+        comes."""
         self._site.look()
         in_force = self._site.stops.in_force()
+        found = self._whole(in_force)
         if not in_force:
-            return {}
-        found: dict[str, dict[str, Any]] = {}
+            return found
         heard = held_robots(self._directory)
         for robot in {*robots, *(name for stop in in_force for name in stop.robots)}:
             if not (stops := self._site.stops.holding(robot)):
@@ -53,6 +56,16 @@ class EmergencyStops:
                 "error": "" if confirmed else error or "its host says no reason",
             }
         return found
+
+    def _whole(self, in_force: Iterable[SiteStop]) -> dict[str, dict[str, Any]]:
+        """The first stop of the whole site by "", if there is one; last is one for what cannot be
+        read."""
+        whole = [stop for stop in in_force if not stop.robots]
+        if self._site.unreadable:
+            whole.append(unknown_stop("", self._site.unreadable))
+        if not whole:
+            return {}
+        return {"": {"by": whole[0].by, "why": whole[0].why, "at_s": whole[0].at_s}}
 
     def _one(self, robot: str) -> EmergencyStop | None:
         own = latch.engaged(self._directory, robot)

@@ -115,17 +115,25 @@ def emergency_stop(row: Row) -> str:
     stop = row.get("estop")
     if not stop:
         return ""
-    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(stop["at_s"]))
-    why = f": {stop['why']}" if stop["why"] else ""
     held = (
         "the device holds" + (f", but {stop['error']}" if stop["error"] else "")
         if stop["confirmed"]
         else f"THE DEVICE HAS NOT CONFIRMED IT ({stop['error']})"
     )
+    return f"{_who(stop)}; {held}; `actorctl estop --release {row['name']}` lifts it"
+
+
+def site_stop(stop: Row) -> str:
+    """Who stopped the whole site, when, why, what that means, and what to do."""
     return (
-        f"stopped by {stop['by']} at {when}{why}; {held}; `actorctl estop --release "
-        f"{row['name']}` lifts it"
+        f"{_who(stop)}; it also holds each robot that comes now; `actorctl estop --release --all` "
+        "lifts it"
     )
+
+
+def _who(stop: Row) -> str:
+    when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(stop["at_s"]))
+    return f"stopped by {stop['by']} at {when}" + (f": {stop['why']}" if stop["why"] else "")
 
 
 def blind(row: Row) -> str:

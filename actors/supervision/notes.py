@@ -80,7 +80,7 @@ def _notes(status: dict[str, Any]) -> Iterator[Note]:
         name = f"{row['name']} ({row['where']})"
         yield from _note(row, name)
         yield from _about_commands(row, name)
-    for row in site.get("away", ()):
+    for row in (*site.get("whole", ()), *site.get("away", ())):
         yield from _note(row, row["name"])
     for row in site.get("actors", ()):
         yield from _note(row, f"{row['actor']} ({row['where']})")

@@ -10,7 +10,8 @@ reaches the robot of such a client, so that it is never STOPPED: `stoppable` is 
 without the broker, `robots`, `replicas` and `actors` are empty.
 
 `away` are robots that a stop names and of which no row tells: their program has ended, or is not
-reachable.
+reachable. `whole` has a row while a stop of the whole site is in force, also where no robot is
+known.
 """
 
 from __future__ import annotations
@@ -31,14 +32,15 @@ Row = Mapping[str, Any]
 
 
 Stops = Callable[[Iterable[str]], Mapping[str, dict[str, Any]]]
-"""The emergency stops of some robots, and of those that a stop names, by robot."""
+"""The emergency stops of some robots, and of those that a stop names, by robot; that of the whole
+site by ""."""
 
 
 def site(
     actors: Sequence[Row], robots: Sequence[Row], stops: Stops | None = None
 ) -> dict[str, list[dict[str, Any]]]:
     """`robots` and `replicas` that use the broker and are not of this host's fleet, `actors`, the
-    processes of other hosts that run them, and the robots that are `away`.
+    processes of other hosts that run them, the robots that are `away`, and the `whole` site.
 
     `actors` and `robots` are the rows of the status; all results are sorted by name.
     """
@@ -49,7 +51,8 @@ def site(
     here = socket.gethostname()
     sessions = [row for row in report.get("sessions", ()) if row["robot"] not in own]
     heeding = {row["robot"] for row in sessions if row["kind"] in _HEEDING}
-    stopped = stops(heeding) if stops is not None else {}
+    stopped = dict(stops(heeding)) if stops is not None else {}
+    whole = stopped.pop("", None)
     guests = [
         _robot(row, here, stopped.get(row["robot"]) if row["robot"] in heeding else None)
         for row in sessions
@@ -70,12 +73,18 @@ def site(
             key=lambda row: (row["where"], row["name"]),
         ),
         "away": [_away(name, stopped[name]) for name in sorted(stopped.keys() - shown)],
+        "whole": [] if whole is None else [_whole(whole)],
     }
 
 
 def _away(name: str, stop: dict[str, Any]) -> dict[str, Any]:
     row = {"name": name, "where": "", "state": STOPPED, "stoppable": True, "estop": stop}
     return {**row, "reason": health.emergency_stop(row)}
+
+
+def _whole(stop: dict[str, Any]) -> dict[str, Any]:
+    reason = health.site_stop(stop)
+    return {"name": "the whole site", "state": STOPPED, "estop": stop, "reason": reason}
 
 
 def _actor(row: Row) -> dict[str, Any]:

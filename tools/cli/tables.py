@@ -256,7 +256,8 @@ def _headline(status: dict[str, Any]) -> Text:
         text.append("  stopped" if states == {"STOPPED"} else "  stopping", "yellow")
     else:
         text.append("  healthy" if healthy else "  not healthy", "green" if healthy else "red")
-    robots = [*status["robots"], *_site(status)["robots"]]
+    site = status.get("site", {})
+    robots = [*status["robots"], *site.get("robots", ()), *site.get("whole", ())]
     held = [row["name"] for row in robots if row.get("estop") or row["state"] == "STOPPED"]
     if held:
         text.append(f"  EMERGENCY STOP: {', '.join(held)} ", "bold white on red")

@@ -1,7 +1,7 @@
 // The page: shows each message of the gateway.
 
 import { ActorRow, headings } from "./actors.js";
-import { stopAll } from "./estop.js";
+import { SiteStop, stopAll } from "./estop.js";
 import { GuestRow, kindOf } from "./guests.js";
 import { RobotCard } from "./robot.js";
 import { listen, token } from "./stream.js";
@@ -17,6 +17,7 @@ const actors = new Map();
 const guests = new Map();
 let heardAt = performance.now();
 
+const siteStop = new SiteStop($("site-stop"), say);
 headings($("actor-heads"));
 $("estop").addEventListener("click", () => stopAll(say));
 if (token) {
@@ -72,16 +73,18 @@ function heard({ t, trouble, report, timelines, events, notes }) {
     $("recordings").hidden = !report.robots.some((robot) => robot.recording);
     // Also where no robot is known: while a broker starts anew it tells of none.
     $("estop").hidden = false;
-    attend(notes);
+    siteStop.show(site.whole);
+    attend(notes, site.whole.map((stop) => stop.name));
     for (const [name, card] of robots) card.showCameras(camerasOf(report, name));
   }
   for (const [name, points] of Object.entries(timelines)) robots.get(name)?.timeline.add(points, t);
   note(events, t);
 }
 
-// Faults, waits, warnings and stops; drops and refusals stand in the robots' own cards.
-function attend(notes) {
-  const lines = notes.filter(({ level }) => level !== "lost");
+// Faults, waits, warnings and stops; drops and refusals stand in the robots' own cards, and what
+// those called `shown` need in a banner.
+function attend(notes, shown) {
+  const lines = notes.filter(({ level, who }) => level !== "lost" && !shown.includes(who));
   const list = $("notes");
   while (list.children.length > lines.length) list.lastElementChild.remove();
   lines.forEach(({ level, who, text }, k) => {

@@ -6,9 +6,11 @@ import { make, setText } from "./words.js";
 const SURE_MS = 5000;
 
 export class StopButton {
-  constructor(name, say) {
+  // `asked`: what a release asks for, if not for the robot of this name.
+  constructor(name, say, asked) {
     this.name = name;
     this.say = say;
+    this.asked = asked ?? { robot: name }; // not in the path: a script's may have any name, as `..`
     this.element = make("button", { type: "button", class: "estop" }, "Stop");
     this.element.addEventListener("click", () => this.#pressed());
   }
@@ -19,8 +21,15 @@ export class StopButton {
     this.#draw();
   }
 
+  // The first click of a release is forgotten.
+  rest() {
+    this.sure = false;
+    this.#draw();
+  }
+
   #draw() {
-    const release = this.sure ? `Release ${this.name}: it may move at once` : "Release …";
+    const mover = this.asked.all ? "they" : "it";
+    const release = this.sure ? `Release ${this.name}: ${mover} may move at once` : "Release …";
     setText(this.element, this.stopped ? release : "Stop");
     // In a table it stands apart from the robot's name.
     this.element.setAttribute("aria-label", this.sure ? release : `${this.element.textContent} ${this.name}`);
@@ -32,18 +41,34 @@ export class StopButton {
   }
 
   async #pressed() {
-    const robot = { robot: this.name }; // not in the path: a script's may have any name, as `..`
     if (!this.stopped) {
-      this.say(await command("api/estop", "emergency stop", robot));
+      this.say(await command("api/estop", "emergency stop", this.asked));
     } else if (this.sure) {
       this.sure = false;
       this.#draw();
-      this.say(await command("api/release", "release", robot));
+      this.say(await command("api/release", "release", this.asked));
     } else {
       this.sure = true;
       this.#draw();
       setTimeout(() => { this.sure = false; this.#draw(); }, SURE_MS);
     }
+  }
+}
+
+// The banner of a stop of the whole site: there is no row for the robots that it will hold.
+export class SiteStop {
+  constructor(element, say) {
+    this.element = element;
+    this.release = new StopButton("all robots of the site", say, { all: true });
+    this.release.show(true);
+    this.why = make("span");
+    element.replaceChildren(this.why, this.release.element);
+  }
+
+  show(stops) {
+    if (this.element.hidden) this.release.rest();
+    this.element.hidden = !stops.length;
+    setText(this.why, stops.map((stop) => `The whole site: ${stop.reason}`).join(""));
   }
 }
 

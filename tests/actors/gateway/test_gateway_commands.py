@@ -106,7 +106,18 @@ def test_a_robot_of_any_name_is_stopped_and_released_by_a_request_s_body(
         assert stops.elsewhere([name]) == {}
 
 
-@pytest.mark.parametrize("body", [b"{}", b"[]", b'{"robot": 3}', b'{"robots": ["r1"]}', b"\xff"])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b"[]",
+        b'{"robot": 3}',
+        b'{"robots": ["r1"]}',
+        b"\xff",
+        b'{"all": 1}',
+        b'{"all":false}',
+    ],
+)
 @pytest.mark.parametrize("path", ["/api/estop", "/api/release"])
 def test_a_body_that_names_no_robot_stops_and_releases_nothing(
     gateway: Gateway, path: str, body: bytes
@@ -115,6 +126,18 @@ def test_a_body_that_names_no_robot_stops_and_releases_nothing(
     stops = EmergencyStops(list_robot(gateway.rundir))
     status, answer = gateway.post(path, body=body)
     assert status == 400 and "nothing was done" in answer["error"]
+    assert stops.of(["r1"]) == {} == stops.elsewhere(["r9"])
+
+
+def test_every_stop_of_the_site_is_lifted_by_a_request_that_says_all(gateway: Gateway) -> None:
+    """Those by name, those of robots of this host, and that of the whole site."""
+    stops = EmergencyStops(list_robot(gateway.rundir))
+    everything = msgspec.json.encode({"all": True})
+    gateway.post("/api/estop", body=msgspec.json.encode({"robot": "r1"}))
+    gateway.post("/api/estop")
+    assert "" in stops.elsewhere([]) and "r1" in stops.of(["r1"])
+    assert gateway.post("/api/estop", body=everything)[0] == 400
+    gateway.post("/api/release", body=everything)
     assert stops.of(["r1"]) == {} == stops.elsewhere(["r9"])
 
 

@@ -174,13 +174,25 @@ def test_a_robot_and_a_replica_of_one_name_have_a_row_each(
 def test_the_site_is_stopped_on_the_page_also_while_no_robot_is_known(
     browser: Browser, gateway: Gateway, supervisor: ScriptedSupervisor, state_dir: Path
 ) -> None:
-    """A broker that starts anew tells of none at first."""
+    """A broker that starts anew tells of none at first. A banner says so, and releases it."""
     supervisor.reports["broker"]["sessions"] = []
     browser.open(gateway.url)
     browser.wait_for("return !document.getElementById('no-robots').hidden")
     browser.click("#estop")
     browser.wait_for(SAID, "emergency stop: a stop of the whole site is in force")
     assert [stop.robots for stop in store_of(state_dir).stops.in_force()] == [()]
+    browser.wait_for("return !document.getElementById('site-stop').hidden")
+    said = browser.text("#site-stop span")
+    assert "The whole site: stopped by the dashboard at " in said
+    assert "each robot that comes" in said and "--release --all" in said
+    assert "whole site" not in browser.text("#notes")
+    browser.click("#site-stop button")
+    label = "Release all robots of the site: they may move at once"
+    assert browser.text("#site-stop button") == label
+    browser.click("#site-stop button")
+    browser.wait_for(SAID, "release: no stop is in force now")
+    assert store_of(state_dir).stops.in_force() == []
+    browser.wait_for("return document.getElementById('site-stop').hidden")
 
 
 def test_a_release_that_needs_a_key_is_refused_on_the_page_with_the_command_for_it(

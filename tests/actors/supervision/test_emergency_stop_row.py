@@ -10,6 +10,7 @@ import pytest
 from holdfast.actors.driver.latch import EmergencyStop
 from holdfast.actors.runtime.held_robots import HeldRobots
 from holdfast.actors.runtime.lifting import lifts_of
+from holdfast.actors.runtime.site_stop_files import FOLDER
 from holdfast.actors.runtime.site_stop_store import SiteStopStore
 from holdfast.actors.runtime.site_stops import new_stop
 from holdfast.actors.supervision import health, report
@@ -140,6 +141,35 @@ def test_a_robot_that_a_stop_names_and_nothing_tells_of_is_away_until_its_releas
     assert (Weight.WRONG, "bench") in {(note.weight, note.name) for note in notes(body)}
     store.add([], lifts_of(store.stops.lifting(["bench", "groot/1"]), "ben", None))
     assert whole(tmp_path)["site"]["away"] == []
+
+
+def test_a_stop_of_the_whole_site_has_a_row_also_where_no_robot_is_known(tmp_path: Path) -> None:
+    """Until all is released: it holds each robot that comes, also after all known are released."""
+    store = SiteStopStore(tmp_path, None)
+    store.add([new_stop(["bench"], "anna@hub", "its own", 1.0)], [])
+    assert whole(tmp_path)["site"]["whole"] == []
+    store.add([new_stop([], "anna@hub", "smoke", 2.0)], [])
+    store.add([], lifts_of(store.stops.lifting(["r1", "bench"]), "ben", None))
+    body = whole(tmp_path)
+    (row,) = body["site"]["whole"]
+    assert body["site"]["away"] == [] and row["state"] == "STOPPED"
+    assert row["estop"] == {"by": "anna@hub", "why": "smoke", "at_s": 2.0}
+    for words in ("stopped by anna@hub at 1970-01-0", ": smoke; ", "--release --all"):
+        assert words in row["reason"]
+    (note,) = (each for each in notes(body) if each.name == "the whole site")
+    assert note.weight is Weight.WRONG and note.text == f"STOPPED: {row['reason']}"
+    store.add([], lifts_of(store.stops.lifting([]), "ben", None))
+    assert whole(tmp_path)["site"]["whole"] == []
+
+
+def test_stops_that_cannot_be_read_hold_the_whole_site_and_are_shown(tmp_path: Path) -> None:
+    """The row says which file that is."""
+    store = SiteStopStore(tmp_path, None)
+    store.add([new_stop(["bench"], "anna@hub", "smoke", 1.0)], [])
+    (file,) = (each for each in (tmp_path / FOLDER).iterdir() if each.is_file())
+    file.write_bytes(b"{")
+    (row,) = whole(tmp_path)["site"]["whole"]
+    assert "cannot be read" in row["reason"] and str(file) in row["reason"]
 
 
 def test_a_robot_of_another_host_that_a_stop_of_the_site_holds_is_stopped_there_too(
