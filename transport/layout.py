@@ -7,6 +7,7 @@ from mmap import mmap
 from typing import TypeVar
 
 from ..errors import LayoutError
+from .fence import LINE, fence
 
 T = TypeVar("T")
 
@@ -28,5 +29,8 @@ def own(buffer: memoryview | mmap | bytearray, make: Callable[[memoryview], T]) 
     try:
         return make(memory)
     except LayoutError:
-        memory[:] = bytes(len(memory))
+        # The header first: a reader that finds it as it was has read nothing of what is zeroed.
+        memory[:LINE] = bytes(LINE)
+        fence()
+        memory[LINE:] = bytes(len(memory) - LINE)
         return make(memory)

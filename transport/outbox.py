@@ -6,7 +6,7 @@ references. A reader on the same host views the pixels without a copy, uses them
 
 Guarantees: a reference to overwritten images, to another outbox, or outside of the memory is
 refused, whatever its numbers are; neither side waits for the other; a side killed at any
-instruction does not affect the other. Numbers rise for as long as the memory lives.
+instruction does not affect the other. Numbers rise for as long as the memory keeps its format.
 
 Does not guarantee: that pixels stay while they are read, if the writer has put `slots - 1` newer
 requests meanwhile. With one request in flight it never does, and `valid` proves it.
@@ -14,7 +14,9 @@ requests meanwhile. With one request in flight it never does, and `valid` proves
 Layout, native-endian 64-bit words: magic, layout version, slots, capacity of a slot in bytes,
 nonce, head; from byte 64 the slots, each a cache line with `sequence` and then `capacity` bytes.
 The protocol of the sequence word is that of ring_layout.py. The nonce is random and identifies this
-memory: only processes that mapped it, and those that got a reference to it, know the nonce.
+memory: only processes that mapped it, and those that got a reference to it, know the nonce. A
+writer that finds the memory damaged formats it anew, with another nonce: from then on readers
+refuse all references of before, and find those that follow.
 """
 
 from __future__ import annotations
@@ -159,6 +161,7 @@ class OutboxReader:
     def __init__(self, buffer: memoryview | mmap | bytearray, limits: Limits = DEFAULT):
         self._data = memoryview(buffer).cast("B").toreadonly()
         self._limits = limits
+        self._head: memoryview | None = None
         self._sequences: list[memoryview] = []
         self._slots = self._capacity = self._nonce = 0
 
@@ -192,21 +195,32 @@ class OutboxReader:
         return _pixels(self._data, _slot(r.number, self._slots, self._capacity) + LINE, r)
 
     def valid(self, reference: Reference) -> bool:
-        """Whether all that was read through `view(reference)` so far is that request's image."""
-        if not self._attach() or reference.nonce != self._nonce:
+        """Whether all that was read through `view(reference)` so far is that request's image. Of
+        damaged memory False."""
+        try:
+            if not self._attach() or reference.nonce != self._nonce:
+                return False
+        except OutboxError:
             return False
+        assert self._head is not None, "it is attached"
         fence()
         same = self._sequences[reference.number % self._slots][0] == 2 * reference.number
         fence()
-        return bool(same)
+        return bool(same and self._head[_NONCE] == reference.nonce)
 
     def close(self) -> None:
         """Release the buffer, so that its mapping can be closed (once no view of it is left)."""
+        self._head = None
         self._sequences.clear()
 
     def _attach(self) -> bool:
-        if not self._sequences:
-            head = words(self._data, 0, 6)
+        """Whether a writer has formatted the memory, perhaps anew. Raises OutboxError for what is
+        no outbox."""
+        if self._head is None:
+            self._head = words(self._data, 0, 6)
+        head = self._head
+        if not self._sequences or head[_NONCE] != self._nonce:
+            self._sequences.clear()
             if head[_MAGIC] == 0:
                 return False
             fence()

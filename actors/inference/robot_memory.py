@@ -50,10 +50,7 @@ class RobotMemory:
 
     def _is_copied(self, image: Image) -> bool:
         """Whether the image is in the outbox."""
-        try:
-            return image.reference is not None and self.outbox.valid(image.reference)
-        except OutboxError:
-            return False
+        return image.reference is not None and self.outbox.valid(image.reference)
 
     def _in_ring(self, camera: str, image: Image) -> SharedImage | None:
         ring = self.rings.get(camera)

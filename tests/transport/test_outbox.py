@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from holdfast.errors import OutboxError, WireError
+from holdfast.transport.layout import own
 from holdfast.transport.outbox import Outbox, OutboxReader, Reference
 
 Kill = Callable[[Callable[[], object]], Iterator[bool]]
@@ -157,6 +158,46 @@ def test_a_reader_may_come_before_the_writer() -> None:
     outbox = Outbox(memory)
     assert reader.nonce == outbox.nonce != 0
     assert (reader.view(outbox.put({"top": filled(9)})["top"]) == 9).all()
+
+
+@given(st.lists(st.sampled_from(["put", "restart", "anew"]), max_size=30))
+def test_a_writer_that_formats_damaged_memory_anew_is_read_and_its_old_references_are_not(
+    doings: list[str],
+) -> None:
+    """Also where requests of the new outbox have the numbers of old ones."""
+    memory, outbox, reader = pair(slots=3)
+    old: list[Reference] = []
+    given_: list[tuple[Reference, int]] = []
+    for value, doing in enumerate(doings, 1):
+        if doing == "anew":
+            struct.pack_into("=Q", memory, 0, 2**64 - 1)
+            assert not any(reader.valid(reference) for reference, _ in given_[:-3])
+            old += [reference for reference, _ in given_]
+            given_.clear()
+        if doing == "put":
+            given_.append((outbox.put({"top": filled(value)})["top"], value))
+        else:
+            outbox = own(memory, lambda buffer: Outbox(buffer, 3))
+        assert reader.nonce == outbox.nonce
+        for reference, wrote in given_[-3:]:
+            assert reader.valid(reference)
+            assert (reader.view(reference) == wrote).all()
+        for reference in old:
+            assert not reader.valid(reference)
+            with pytest.raises(WireError, match="another outbox"):
+                reader.view(reference)
+
+
+def test_a_view_is_not_valid_once_its_memory_was_formatted_anew() -> None:
+    """A request of the same number in the same slot makes it no other's."""
+    memory, outbox, reader = pair(slots=2)
+    kept = outbox.put({"top": filled(1)})["top"]
+    reader.view(kept)
+    struct.pack_into("=Q", memory, 0, 2**64 - 1)
+    anew = own(memory, lambda buffer: Outbox(buffer, 2))
+    assert not reader.valid(kept)
+    new = anew.put({"top": filled(2)})["top"]
+    assert new.number == kept.number and not reader.valid(kept) and reader.valid(new)
 
 
 def test_a_writer_killed_at_any_instruction_harms_no_reference(
