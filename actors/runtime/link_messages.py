@@ -48,6 +48,11 @@ class Descriptors(msgspec.Struct, frozen=True, tag="descriptors"):
     """Carries more descriptors of the boot or the reconfiguration before it."""
 
 
+class LargeMessage(msgspec.Struct, frozen=True, tag="large"):
+    """A boot or a reconfiguration that is too large for a packet is in the file whose descriptor
+    comes first with this; those of its segments follow."""
+
+
 class Reconfiguration(msgspec.Struct, frozen=True, tag="reconfigure"):
     """An actor's whole configuration, changed in what it takes over while it runs. The descriptors
     of `segments` come with it, as a boot's; `names` are those of all segments that it has now."""
@@ -79,5 +84,5 @@ class ExitReason(msgspec.Struct, frozen=True, tag="farewell"):
     reason: str
 
 
-FromSupervisor = Command | BootMessage | Descriptors | Reconfiguration
+FromSupervisor = Command | BootMessage | Descriptors | LargeMessage | Reconfiguration
 FromActor = ReadyMessage | CommandReply | ExitReason

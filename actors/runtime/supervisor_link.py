@@ -2,9 +2,10 @@
 
 It is a unix SOCK_SEQPACKET socket pair: messages keep their boundaries, arrive in order and may
 carry descriptors, and the death of either side is an end-of-file at the other. Each packet is one
-MessagePack-encoded struct of link_messages.py. Guaranteed: sending never blocks the actor; a
-message that does not fit into the socket's buffer, because the supervisor stopped reading, is
-dropped.
+MessagePack-encoded struct of link_messages.py; a boot or a reconfiguration that is larger than a
+packet lies in a file without a name, whose descriptor comes in its place. Guaranteed: sending never
+blocks the actor; a message that does not fit into the socket's buffer, because the supervisor
+stopped reading, is dropped.
 
 The link does not show whether the actor is alive (its board does), and carries no bulk data.
 """
@@ -21,8 +22,8 @@ from typing import Any
 
 import msgspec
 
-from ...errors import WireError
-from ...transport import nesting
+from . import unnamed_file
+from .command_packet import packed
 from .link_messages import (
     BootMessage,
     Command,
@@ -31,19 +32,15 @@ from .link_messages import (
     ExitReason,
     FromActor,
     FromSupervisor,
+    LargeMessage,
     ReadyMessage,
     Reconfiguration,
 )
 
 MAX_PACKET = 128 * 1024
+"""Bytes of the largest message that is sent as it is; a receiver would cut a larger packet."""
 FDS_PER_PACKET = 128
 """Linux carries at most 253 descriptors in one message."""
-
-
-MAX_COMMAND = 64 * 1024
-"""Bytes of the largest command."""
-MAX_NESTING = 32
-"""How deep maps and lists may be nested in a command."""
 PACKETS_PER_CALL = 64
 
 _encode = msgspec.msgpack.Encoder().encode
@@ -128,7 +125,7 @@ class Link:
                 self._epoll.unregister(self._sock)
                 self.orphaned = self.stopping = True
                 return received
-            message = _decode_at_actor(packet)
+            message = _message(packet, fds)
             self._collect(message, fds)
             if not isinstance(message, Command):
                 continue
@@ -200,7 +197,7 @@ class SupervisorLink:
     def command(self, verb: str, args: dict[str, Any] | None = None, id: int = 0) -> bool:
         """Send a command; False when the actor is gone or no longer reads its link. Raises
         ValueError for one that cannot be encoded or is too large."""
-        packet = _checked(Command(verb, args or {}, id))
+        packet = packed(Command(verb, args or {}, id))
         try:
             self._sock.send(packet)
         except (BlockingIOError, ConnectionError):
@@ -239,29 +236,31 @@ class SupervisorLink:
 
     def _send_in_parts(self, message: BootMessage | Reconfiguration, fds: list[int]) -> None:
         """Send `message` with as many descriptors as a packet carries, and the rest after it."""
-        self._send(message, fds[:FDS_PER_PACKET])
-        for start in range(FDS_PER_PACKET, len(fds), FDS_PER_PACKET):
-            self._send(Descriptors(), fds[start : start + FDS_PER_PACKET])
+        packet = _encode(message)
+        with contextlib.ExitStack() as stack:
+            if len(packet) > MAX_PACKET:
+                file = stack.enter_context(unnamed_file.holding(packet))
+                packet, fds = _encode(LargeMessage()), [file.fileno(), *fds]
+            self._send(packet, fds[:FDS_PER_PACKET])
+            for start in range(FDS_PER_PACKET, len(fds), FDS_PER_PACKET):
+                self._send(_encode(Descriptors()), fds[start : start + FDS_PER_PACKET])
 
-    def _send(self, message: FromSupervisor, fds: list[int]) -> None:
+    def _send(self, packet: bytes, fds: list[int]) -> None:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        self._sock.sendmsg([_encode(message)], rights)
+        self._sock.sendmsg([packet], rights)
+
+
+def _message(packet: bytes, fds: list[int]) -> FromSupervisor:
+    """The message in a packet; a large one is read from the first of `fds`, which is removed."""
+    message: FromSupervisor = _decode_at_actor(packet)
+    if isinstance(message, LargeMessage):
+        message = _decode_at_actor(unnamed_file.content(fds.pop(0)))
+    return message
 
 
 def _close(fds: list[int]) -> None:
     for fd in fds:
         os.close(fd)
-
-
-def _checked(command: Command) -> bytes:
-    try:
-        packet = _encode(command)
-        nesting.check(packet, MAX_NESTING)
-    except (ValueError, OverflowError, RecursionError, WireError) as error:
-        raise ValueError(f"it cannot be written down: {error}") from error
-    if len(packet) > MAX_COMMAND:
-        raise ValueError(f"it takes {len(packet)} bytes, at most {MAX_COMMAND} are allowed")
-    return packet
 
 
 def send_ready(sock: socket.socket) -> None:
@@ -283,8 +282,8 @@ def receive_boot(sock: socket.socket) -> tuple[BootMessage, list[int]] | None:
         )
         if not packet:
             return None
+        message = _message(packet, rights)
         fds += rights
-        message = _decode_at_actor(packet)
         if isinstance(message, BootMessage):
             boot = message
         elif isinstance(message, Command):

@@ -7,9 +7,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from holdfast.actors.runtime.link_messages import Reconfiguration, SegmentEntry
-from holdfast.actors.runtime.supervisor_link import FDS_PER_PACKET, Link, SupervisorLink, pair
+from holdfast.actors.runtime.link_messages import BootMessage, Reconfiguration, SegmentEntry
+from holdfast.actors.runtime.supervisor_link import (
+    FDS_PER_PACKET,
+    MAX_PACKET,
+    Link,
+    SupervisorLink,
+    pair,
+    receive_boot,
+)
 
 Ends = tuple[SupervisorLink, Link]
 
@@ -79,6 +87,38 @@ def test_a_change_of_which_the_rest_does_not_come_is_not_taken_over(
     [(message, fds)] = link.reconfigurations
     assert message == change(2) and inodes(fds) == inodes(files[-2:])
     assert open_files() == before + 2
+
+
+@pytest.mark.parametrize("count", [0, FDS_PER_PACKET, 2 * FDS_PER_PACKET + 1])
+def test_a_change_larger_than_a_packet_comes_whole(
+    ends: Ends, files: list[int], count: int
+) -> None:
+    """With all its descriptors in their order, and without a file that stays open."""
+    supervisor, link = ends
+    before = open_files()
+    small = change(count)
+    large = replace(small, config={"cameras": "x" * 3 * MAX_PACKET})
+    assert supervisor.reconfigure(large, files[:count])
+    assert supervisor.reconfigure(small, files[:count])
+    link.commands()
+    [(first, its), (second, others)] = link.reconfigurations
+    assert (first, second) == (large, small)
+    assert inodes(its) == inodes(others) == inodes(files[:count])
+    assert open_files() == before + 2 * count
+
+
+def test_a_boot_larger_than_a_packet_comes_whole(files: list[int]) -> None:
+    """The first thing that an actor gets, with the descriptors of its segments."""
+    ours, theirs = pair()
+    entries = change(FDS_PER_PACKET).segments
+    boot = BootMessage("gateway", "gateway", 1, "/", {"tags": "x" * 3 * MAX_PACKET}, entries)
+    SupervisorLink(ours).boot(boot, files[:FDS_PER_PACKET])
+    received = receive_boot(theirs)
+    assert received is not None
+    message, fds = received
+    assert message == boot and inodes(fds) == inodes(files[:FDS_PER_PACKET])
+    for each in (*fds, ours.detach(), theirs.detach()):
+        os.close(each)
 
 
 def test_an_actor_that_does_not_read_its_link_is_not_sent_a_change(
