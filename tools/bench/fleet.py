@@ -29,7 +29,8 @@ the same ratio of the same latencies dealt to the robots at random, each as many
 median of 21 deals). `p90 ratio` is the slowest robot's p90 over the fastest's, which a tenth of a
 robot's requests decide and not one or two, and `dealt` as before. `repeated` is the correlation,
 over the robots, of their mean latencies in both halves of the run: near 0 where others are the slow
-ones each time, 1 where it is always the same.
+ones each time, 1 where it is always the same. `placed` is how many robots each replica had at the
+end: where one has more, its robots wait longer.
 
 The load measures itself: `late` is the p99 of its own ticks' lateness in ms, `cores` what it used;
 where it did not keep its rate the row says so, and its latencies are not the site's.
@@ -205,6 +206,7 @@ def row_of(
         broker_cpu=round(broker_s / seconds, 4),
         idle_cpu=round(idle.cpu, 4),
         **fairness_of(by_robot),
+        placed=ended.placed,
         fewest=min((len(values) for values in by_robot), default=0),
         starved=sum(not values for values in by_robot),
         failed=sum(report.failed for report in reports),

@@ -138,6 +138,9 @@ def _faults(row: Row) -> list[str]:
         )
         if row[name]
     ]
+    if row["placed"] and row["placed"][0] - row["placed"][-1] > 1:
+        placed = ", ".join(map(str, row["placed"]))
+        found.append(f"{placed} on the replicas: those where there are more wait longer")
     if not row["kept"]:
         found.append(
             f"THE LOAD DID NOT KEEP ITS RATE (ticks {row['late_ms']:.1f} ms late at p99, "

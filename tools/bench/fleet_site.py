@@ -35,7 +35,8 @@ SPEC = PolicySpec(
 
 class Used(msgspec.Struct, frozen=True):
     """What was used until now. `wakes`: turns of the broker's loop; `batches` of both replicas by
-    their size, MB of private memory."""
+    their size, MB of private memory; `placed`: how many sessions each replica has, the most first,
+    which a broker that decides nothing does not say."""
 
     at_s: float
     cpu_s: float
@@ -47,6 +48,7 @@ class Used(msgspec.Struct, frozen=True):
     batches: Counter[str]
     broker_mb: float
     replica_mb: float
+    placed: list[int]
 
 
 class UsedIdle(msgspec.Struct, frozen=True):
@@ -127,6 +129,7 @@ class Site:
             batches=batches,
             broker_mb=by_pid.pop(self._pid),
             replica_mb=max(by_pid.values()),
+            placed=sorted((r["sessions"] for r in status.get("replicas", ())), reverse=True),
         )
 
     def close(self) -> None:

@@ -32,6 +32,7 @@ BEGAN = Used(
     batches=Counter({"4": 10}),
     broker_mb=20.0,
     replica_mb=30.0,
+    placed=[2, 2],
 )
 ENDED = msgspec.structs.replace(
     BEGAN,
@@ -94,6 +95,15 @@ def test_the_report_has_how_far_apart_robots_are_by_chance() -> None:
     assert f"met (the latencies of the 4 robots dealt at random: {chance:g})" in said
     header, line = (each.split() for each in said.splitlines()[:2])
     assert header.count("dealt") == 2 and f"{chance:.2f}" in line
+
+
+def test_robots_that_are_placed_unevenly_are_reported() -> None:
+    """One more at one of two replicas is as even as an odd number allows."""
+    found = row(load([10.0], [12.0]))
+    for placed, uneven in (([2, 2], False), ([3, 2], False), ([3, 1], True), ([], False)):
+        said = text(reported({**found, "placed": placed}))
+        assert ("on the replicas: those" in said) == uneven
+    assert "4 robots: 3, 1 on the replicas" in text(reported({**found, "placed": [3, 1]}))
 
 
 def test_a_load_that_was_late_says_that_its_figures_are_not_the_sites() -> None:
@@ -244,5 +254,5 @@ def test_robots_of_two_processes_are_served_by_a_real_broker() -> None:
     assert found["robots"] == 3 and found["starved"] == 0
     assert found["n"] > 0 and 20 <= found["p50"] <= found["p99"] <= found["max"]
     assert found["messages"] > found["n"] and found["ms_request"] > 0
-    assert found["broker_mb"] > 1 and found["replica_mb"] > 1
+    assert found["broker_mb"] > 1 and found["replica_mb"] > 1 and found["placed"] == [3]
     assert found["floor_us_message"] > 0 and found["floor_ms_request"] > 0
