@@ -24,29 +24,35 @@ ROBOTS = 150
 """80 % of what the device does in full batches."""
 
 
-def waits_of_a_crowd(within_ns: int, spreads: bool) -> tuple[list[list[int]], int]:
+def waits_of_a_crowd(
+    within_ns: int,
+    spreads: bool,
+    robots: int = ROBOTS,
+    buffer_ns: int = BUFFER_NS,
+    noise_ns: int = 0,
+) -> tuple[list[list[int]], int]:
     """How long each robot's requests wait for the device when all robots first ask `within_ns`, and
     how many answers come after the end of a plan. Each asks at the first of its ticks at which its
     plan is shorter than its buffer time and that its pause does not put off, as `RequestCycle`
     does."""
     schedule: Schedule[int] = Schedule(max_batch=BATCH, max_wait_ns=4 * MS)
-    pauses = [RequestPause(crc32(b"r%d" % k)) for k in range(ROBOTS)]
-    windows = [LatencyWindow() for _ in range(ROBOTS)]
-    first_ns = [k * within_ns // ROBOTS for k in range(ROBOTS)]
+    pauses = [RequestPause(crc32(b"r%d" % k)) for k in range(robots)]
+    windows = [LatencyWindow() for _ in range(robots)]
+    first_ns = [k * within_ns // robots for k in range(robots)]
     arrivals = [(ns, k) for k, ns in enumerate(first_ns)]
-    waits: list[list[int]] = [[] for _ in range(ROBOTS)]
-    plan_ends_ns = [S] * ROBOTS
+    waits: list[list[int]] = [[] for _ in range(robots)]
+    plan_ends_ns = [S] * robots
     now_ns = seq = dry = 0
     while now_ns < 20 * S:
         while arrivals and arrivals[0][0] <= now_ns:
             at_ns, k = heapq.heappop(arrivals)
             seq += 1
-            schedule.put(Job(str(k), seq, 0, at_ns, at_ns + BUFFER_NS, at_ns + S, k))
-        due_ns = schedule.due_ns(now_ns, ROBOTS)
+            schedule.put(Job(str(k), seq, 0, at_ns, at_ns + buffer_ns, at_ns + S, k))
+        due_ns = schedule.due_ns(now_ns, robots)
         if due_ns is None or due_ns > now_ns:
             now_ns = min([due_ns or arrivals[0][0]] + [at_ns for at_ns, _ in arrivals[:1]])
             continue
-        for job in schedule.take(now_ns, ROBOTS):
+        for job in schedule.take(now_ns, robots):
             k, asked_ns = job.payload, job.arrived_ns
             waits[k].append(now_ns - asked_ns)
             latency_ns = waits[k][-1] + BATCH_NS
@@ -56,18 +62,18 @@ def waits_of_a_crowd(within_ns: int, spreads: bool) -> tuple[list[list[int]], in
             if spreads:
                 told = waits[k][-1], BATCH_NS, TICK_NS, len(waits[k])
                 pauses[k].answered(asked_ns, *told, asked_ns + latency_ns)
-            asks_ns = asked_ns + CHUNK_NS - BUFFER_NS
+            asks_ns = asked_ns + CHUNK_NS - buffer_ns
             while pauses[k].defers(
                 asked_ns,
                 plan_ends_ns[k] - asks_ns - 1,
-                BUFFER_NS,
+                buffer_ns,
                 windows[k].expected_ns,
                 TICK_NS,
                 asks_ns,
             ):
                 asks_ns += TICK_NS
             heapq.heappush(arrivals, (max(asks_ns, asked_ns + latency_ns), k))
-        now_ns += BATCH_NS
+        now_ns += BATCH_NS + (crc32(b"%d" % seq) % noise_ns if noise_ns else 0)
     return waits, dry
 
 
@@ -88,6 +94,17 @@ def test_a_crowd_disperses_when_each_asks_as_much_later_as_it_had_to_wait(within
     assert again is not None and abs(again) < 4 / ROBOTS**0.5
     assert always is not None and always > 0.99
     assert max(map(max, alike)) <= 3 * BATCH_NS < max(map(max, unlike))
+
+
+def test_robots_that_ask_often_are_not_served_in_one_order_for_ever() -> None:
+    """Three times a second, where a step is a tenth of the time between two requests."""
+    often = 50, 40 * TICK_NS, MS // 2
+    spread, dry = waits_of_a_crowd(50 * MS, True, *often)
+    crowded, crowded_dry = waits_of_a_crowd(50 * MS, False, *often)
+    assert dry == crowded_dry == 0
+    assert min(map(len, spread)) >= 0.95 * min(map(len, crowded))
+    found = ratio_of([each[len(each) // 2 :] for each in latencies_of(spread)], 90)
+    assert found is not None and found < 1.5
 
 
 def latencies_of(waits: list[list[int]]) -> list[list[int]]:
@@ -144,6 +161,8 @@ def test_two_robots_that_asked_at_one_time_soon_ask_a_step_apart(names: tuple[st
 )
 @example(1, S, 450 * MS, 40 * MS, 0, 60 * MS, TICK_NS, 500 * MS, 400 * MS)
 @example(1, S, 260 * MS, 40 * MS, 0, 90 * MS, S // 4, 500 * MS, 250 * MS)
+@example(1, S // 3, 13 * MS, 30 * MS, 0, 60 * MS, TICK_NS, S, TICK_NS)
+@example(4, S // 3, 13 * MS, 30 * MS, 0, 60 * MS, TICK_NS, S, TICK_NS)
 @example(2, S // 10, 80 * MS, 40 * MS, 0, 10 * MS, S // 4, S, 200 * MS)
 def test_others_put_a_request_off_by_a_bounded_time_and_never_beyond_what_the_plan_allows(
     seq: int,
