@@ -16,7 +16,8 @@ robot asks as `service`; `openpi` is a robot whose service's policy is that bare
 groot: the same with GR00T's protocol and a client of it that is written from its description.
 
 A case whose peer is absent is skipped, by name. tests/peers/install makes interpreters that have
-them.
+them. A request that fails is counted in its row; after five in a row a case is given up, and the
+others are measured. The exit status is 1 if a request or a case failed.
 """
 
 from __future__ import annotations
@@ -33,16 +34,19 @@ from typing import Any
 import msgspec
 
 from ...actors.runtime.client_configs import GrootConfig, OpenpiConfig
+from ...errors import HoldfastError
 from ...policy.base import Observation
 from . import bare_groot, bare_openpi, figures
 from .bench_cameras import cameras
+from .failed_requests import FailedRequests
 from .floors import Once
 from .own_policy import OwnPolicy
 from .peer_program import PeerProgram, importable, interpreter
 from .peers.work import CAMERAS
 from .request_path import JOINTS, Path, Served, Way, free_port, spec_of
 
-TURN = 10
+TURN, COOLED = 10, 3
+"""Requests of a turn, and those before it that are not counted."""
 SEEN, SMALL = (224, 224), (64, 48)
 """Sizes of the cameras and of the policy alike: resizing is no part of an adapter."""
 
@@ -142,19 +146,24 @@ class Bench:
                 }
 
     def measured(self, cases: Cases, n: int) -> list[dict[str, Any]]:
-        """One row for each case, of at least `n` values each, in turns."""
+        """One row for each case, of at least `n` values each where none fails, in turns."""
         took: defaultdict[str, list[float]] = defaultdict(list)
+        failed = {name: FailedRequests() for name in cases}
         for turn in range(-(-n // TURN) + 1):
             for name, once in cases.items():
                 for path in self._paths:
                     path.idle()  # or its session ends while others have their turn
-                for _ in range(3):
-                    once()  # the others' turns have cooled it down
-                values = [once() for _ in range(TURN)]
-                took[name] += values if turn else []  # the first is for warming up
-        rows = {name: figures.row(name, took[name], "ms") for name in cases}
+                for number in range(COOLED + TURN):
+                    if failed[name].given_up:
+                        break
+                    one_ms = failed[name].attempt(once)
+                    # The first turn is for warming up, and the others' turns have cooled it down.
+                    if turn and number >= COOLED and one_ms is not None:
+                        took[name].append(one_ms)
+        rows = {name: figures.row(name, took[name], "ms", **failed[name].about()) for name in cases}
         for name, row in rows.items():
-            if floor := rows.get(OVER.get(name, "")):
+            floor = rows.get(OVER.get(name, ""))
+            if floor and row["n"] and floor["n"]:
                 less = {key: round(row[key] - floor[key], 3) for key in ("p50", "p99")}
                 row["over"] = {"case": floor["case"], **less}
         return list(rows.values())
@@ -229,9 +238,12 @@ def main() -> int:
                     rows += bench.measured(once, n)
             except ModuleNotFoundError as error:
                 skipped += [{"case": case, "why": str(error)} for case in cases]
+            except (HoldfastError, RuntimeError, OSError, ValueError) as error:
+                none = {"n": 0, "unit": "ms", "why": str(error)}
+                rows += [{"case": case, **none} for case in cases]
     report = {"bench": "adapters", "machine": about, "rows": rows, "skipped": skipped}
     print(json.dumps(report) if options.json else _text(report))
-    return 0
+    return int(any("why" in row for row in rows))
 
 
 def _text(report: dict[str, Any]) -> str:

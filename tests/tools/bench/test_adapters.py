@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+import itertools
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast.tests.peers.environments import interpreter_of
 from holdfast.tests.tools.bench.reports import report_of
+from holdfast.tools.bench import adapters
 
 
 def measured(*words: str) -> dict[str, Any]:
@@ -43,6 +47,30 @@ def test_a_case_whose_peer_is_absent_is_skipped_by_name() -> None:
     }
     assert "--lerobot-python" in skipped["holdfast/lerobot"]
     assert "openpi_client" in skipped["holdfast/openpi"]
+
+
+def test_a_case_that_fails_is_counted_in_its_row_and_the_others_are_measured(
+    tmp_path: Path,
+) -> None:
+    """One request of a case, and every one of another."""
+    calls = itertools.count(1)
+
+    def sometimes() -> float:
+        if next(calls) == 20:
+            raise TimeoutError("no answer within 5 s")
+        return 2.0
+
+    def never() -> float:
+        raise RuntimeError("a request failed: the service is full")
+
+    bench = adapters.Bench(argparse.Namespace(), tmp_path)
+    asked = {"floor/own": sometimes, "holdfast/own": never, "floor/groot": lambda: 1.0}
+    floor, own, other = bench.measured(asked, 20)
+    assert (floor["n"], floor["failed"], floor["why"]) == (19, 1, "no answer within 5 s")
+    assert (own["n"], own["failed"]) == (0, 5) and "the service is full" in own["why"]
+    assert "over" not in own and other["n"] == 20 and "failed" not in other
+    report = {"rows": [floor, own, other], "skipped": [], "machine": {}}
+    assert "failed 5, why a request failed: the service is full" in adapters._text(report)
 
 
 def test_openpis_own_client_is_measured_at_the_port_and_at_a_bare_server() -> None:

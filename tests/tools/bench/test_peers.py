@@ -13,7 +13,9 @@ import pytest
 
 from holdfast.tests.peers.environments import interpreter_of
 from holdfast.tests.tools.bench.reports import report_of
-from holdfast.tools.bench.peers import environment, peers_table, work
+from holdfast.tools.bench.failed_requests import IN_A_ROW
+from holdfast.tools.bench.peers import __main__ as peers_main
+from holdfast.tools.bench.peers import environment, peers_table, turns, work
 from holdfast.tools.bench.peers.cases import CASES, Case
 from holdfast.tools.bench.peers.measured import Measured, run_program
 
@@ -55,7 +57,61 @@ def test_a_program_that_fails_is_a_row_with_what_it_said_last(tmp_path: Path) ->
     found = Measured(case)
     found.add(lambda: run_program(case, sys.executable, tmp_path, 1, 1))
     [row, _] = found.rows()
-    assert row["n"] == 0 and "no_such_program" in row["why"]
+    assert row["n"] == 0 and "no_such_program" in row["why"] and "failed" in row
+
+
+def test_a_request_that_fails_is_counted_and_the_others_are_measured() -> None:
+    """An error, and the answer to another request; the row, the table and the note say so."""
+
+    def ask(number: int) -> Any:
+        if number == 3:
+            raise TimeoutError("no answer within 5 s")
+        return work.actions(work.state(number - (number == 5)), work.MARKS)
+
+    turn = turns.turn(turns.AskedPeer(ask, "peer 1"), 8, 0, 0.0)
+    assert len(turn["ms"]) == 6 and turn["failed"] == 2 and "other actions" in turn["why"]
+    well = {"ms": [1.0] * 8, "cpu_ms": 1.0}
+    found = Measured(CASES[0])
+    found.add(partial(dict, version="peer 1", back_to_back=well, apart=well))
+    found.add(partial(dict, version="peer 1", back_to_back=turn, apart=well))
+    row, apart = found.rows()
+    assert row["n"] == 14 and row["failed"] == 2 and "failed" not in apart
+    text = peers_table.markdown(report(row, apart))
+    assert ", 2 failed |" in text
+    assert "2 of 16 requests back to back failed, the last: request 5 was answered" in text
+
+
+def test_a_peer_that_always_fails_is_given_up_and_its_row_says_why() -> None:
+    """After a few requests, each of which may have waited for long."""
+    asked: list[int] = []
+
+    def ask(number: int) -> Any:
+        asked.append(number)
+        raise RuntimeError("first line\nthe server is full")
+
+    turn = turns.turn(turns.AskedPeer(ask, "peer 1"), 200, 0, 0.0)
+    assert len(asked) == IN_A_ROW == turn["failed"] and turn["ms"] == []
+    found = Measured(CASES[0])
+    found.add(partial(dict, version="peer 1", back_to_back=turn, apart=turn))
+    for row in found.rows():
+        assert row["n"] == 0 and row["failed"] == IN_A_ROW
+        assert row["why"] == "every request failed: the server is full"
+    text = peers_table.markdown(report(*found.rows()))
+    assert text.count("not measured: every request failed: the server is full") == 1
+
+
+@pytest.mark.parametrize(
+    ("rows", "status"),
+    [([{"n": 5}], 0), ([{"n": 0, "why": "absent"}], 0), ([{"n": 5}, {"n": 4, "failed": 1}], 1)],
+)
+def test_the_exit_status_says_that_a_request_failed(
+    monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, Any]], status: int
+) -> None:
+    """A peer that is absent is no failure."""
+    monkeypatch.setattr(sys, "argv", ["peers", "--json"])
+    monkeypatch.setattr(peers_main, "measure", lambda *_: report(*rows))
+    monkeypatch.setattr(peers_main, "markdown", lambda _: "")
+    assert peers_main.main() == status
 
 
 def test_the_answer_of_the_work_is_accepted_and_every_other_refused() -> None:

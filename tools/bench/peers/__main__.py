@@ -11,7 +11,9 @@ Rounds go through all cases in turn; each starts the case's processes anew, asks
 warming up, then back to back, then 30 ms apart. p50 and CPU time are the medians of the rounds,
 with their quartiles; p99 and max are of all requests. CPU time is by request, over all processes.
 
-A case that cannot be measured is a row that says why.
+A case that cannot be measured is a row that says why. A request that fails, or has another answer
+than it should, is counted in its row; after five in a row a peer is given up for that turn. The
+exit status is 1 if a request or a case failed, for other reasons than that a peer is absent.
 """
 
 from __future__ import annotations
@@ -23,6 +25,7 @@ import tempfile
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from .. import figures
 from . import environment
@@ -59,10 +62,10 @@ def main() -> int:
     if options.into:
         options.into.write_text(inserted(options.into.read_text(), text))
     print(json.dumps(report) if options.json else text)
-    return 0
+    return int(any("failed" in row for row in report["rows"]))
 
 
-def measure(cases: list[Case], options: argparse.Namespace) -> dict[str, object]:
+def measure(cases: list[Case], options: argparse.Namespace) -> dict[str, Any]:
     """The report: two rows of figures for each case."""
     about = figures.machine()
     rounds = options.rounds or (1 if options.quick else 5)

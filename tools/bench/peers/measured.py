@@ -25,36 +25,46 @@ _ROUND_S = 600.0
 
 
 class Measured:
-    """`why`: the reason for which there are no figures, if there are none."""
+    """`why`: the reason for which there are no figures, if there are none. `failed`: whether it is
+    that a round failed, and not that the peer is absent."""
 
     def __init__(self, case: Case) -> None:
         self.case = case
         self.why = ""
+        self.failed = False
         self._rounds: list[dict[str, Any]] = []
 
     def add(self, run: Callable[[], dict[str, Any]]) -> None:
-        """One more round; what fails becomes the reason, and the earlier rounds do not count."""
+        """One more round. One that fails as a whole becomes the reason, and the earlier rounds do
+        not count: single requests that fail are counted by a round."""
         try:
             self._rounds.append(run())
         except (RuntimeError, OSError, ValueError) as error:
-            self.why = str(error)
+            self.why, self.failed = str(error), True
 
     def rows(self) -> list[dict[str, Any]]:
         """One for requests back to back, one for those 30 ms apart."""
         return [self._row(whence, suffix) for whence, suffix in WHENCE.items()]
 
     def _row(self, whence: str, suffix: str) -> dict[str, Any]:
-        about = {
+        about: dict[str, Any] = {
             "shown": self.case.shown,
             "processes": self.case.processes,
             "apart": whence == "apart",
         }
         name = self.case.name + suffix
         if self.why or not self._rounds:
-            return {"case": name, "n": 0, "unit": "ms", **about, "why": self.why or "not run"}
-        turns = [found[whence] for found in self._rounds]
+            none = {"case": name, "n": 0, "unit": "ms", **about, "why": self.why or "not run"}
+            return {**none, "failed": None} if self.failed else none
+        every = [found[whence] for found in self._rounds]
+        if count := sum(turn.get("failed", 0) for turn in every):
+            about["failed"] = count
+            about["why"] = next(turn["why"] for turn in reversed(every) if "why" in turn)
+        turns = [turn for turn in every if turn["ms"]]
         everything = [value for turn in turns for value in turn["ms"]]
         row = figures.row(name, everything, "ms", **about, version=self._rounds[-1]["version"])
+        if not turns:
+            return {**row, "why": f"every request failed: {row.get('why', 'none was asked')}"}
         row["p50_quartiles"] = _quartiles([float(np.median(turn["ms"])) for turn in turns])
         row["cpu_ms_quartiles"] = _quartiles([turn["cpu_ms"] for turn in turns])
         row["p50"], row["cpu_ms"] = row["p50_quartiles"][1], row["cpu_ms_quartiles"][1]

@@ -24,12 +24,11 @@ def markdown(report: dict[str, Any]) -> str:
         "| ms | processes | p50 | p99 | max | CPU | p50, 30 ms apart | p99 | max | CPU |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    absent = []
+    absent: list[str] = []
     for shown, rows in pairs.items():
         cells = [shown, str(rows[0]["processes"]), *(cell for row in rows for cell in _cells(row))]
         lines.append(f"| {' | '.join(cells)} |")
-        if why := rows[0].get("why"):
-            absent.append(f"{shown}: not measured: {why}")
+        absent += dict.fromkeys(f"{shown}: {line}" for row in rows for line in _lacks(row))
     machine = report["machine"]
     load = machine["load"]
     state = (
@@ -48,11 +47,23 @@ def markdown(report: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n\n" + "\n\n".join(parts) + "\n"
 
 
+def _lacks(row: Row) -> list[str]:
+    """Why a row has no figures, or what became of the requests that failed."""
+    if not row["n"]:
+        return [f"not measured: {row['why']}"]
+    if not row.get("failed"):
+        return []
+    asked = row["n"] + row["failed"]
+    how = "30 ms apart" if row["apart"] else "back to back"
+    return [f"{row['failed']} of {asked} requests {how} failed, the last: {row['why']}"]
+
+
 def _cells(row: Row) -> list[str]:
     if not row["n"]:
         return ["-"] * 4
     p50, cpu = row["p50_quartiles"], row["cpu_ms_quartiles"]
-    return [_spread(p50), f"{row['p99']:.2f}", f"{row['max']:.2f}", _spread(cpu)]
+    failed = f", {row['failed']} failed" if row.get("failed") else ""
+    return [_spread(p50) + failed, f"{row['p99']:.2f}", f"{row['max']:.2f}", _spread(cpu)]
 
 
 def _spread(quartiles: list[float]) -> str:

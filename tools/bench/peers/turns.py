@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
+from ..failed_requests import FailedRequests
 from . import work
 
 APART_S = 0.03
@@ -54,7 +56,9 @@ def main(
         serve(*options.words)
         return
     with asking(options.way) as peer:
-        turn(peer, _WARM_UP, 0, 0.0)
+        warm = turn(peer, _WARM_UP, 0, 0.0)
+        if not warm["ms"]:
+            raise RuntimeError(f"every request failed: {warm['why']}")
         report = {
             "version": peer.version,
             "back_to_back": turn(peer, options.n, _WARM_UP, 0.0),
@@ -81,23 +85,39 @@ def _answers() -> IO[str]:
 
 
 def turn(peer: AskedPeer, n: int, first: int, apart_s: float) -> dict[str, Any]:
-    """Ask `n` times; the milliseconds of each, and the CPU time of each on average, in ms."""
+    """Ask `n` times, or until so many in a row have failed that the peer is given up; the
+    milliseconds of each that was answered as it should be, the CPU time of each on average, in ms,
+    and how many failed and why the last did."""
     took_ms: list[float] = []
+    failed = FailedRequests()
     checking_s = 0.0
+
+    def once(number: int) -> float:
+        nonlocal checking_s
+        began_s = time.perf_counter()
+        chunk = peer.ask(number)
+        took_s = time.perf_counter() - began_s
+        began_s = time.thread_time()
+        try:
+            work.check(number, chunk)
+        finally:
+            checking_s += time.thread_time() - began_s
+        return round(took_s * 1e3, 4)
+
     before_s = of_others_s(peer.beside)
     own_s = time.process_time()
     for number in range(first, first + n):
+        if failed.given_up:
+            break
         if apart_s:
             time.sleep(apart_s)
-        began_s = time.perf_counter()
-        chunk = peer.ask(number)
-        took_ms.append(round((time.perf_counter() - began_s) * 1e3, 4))
-        began_s = time.thread_time()
-        work.check(number, chunk)
-        checking_s += time.thread_time() - began_s
+        one_ms = failed.attempt(partial(once, number))
+        took_ms += [] if one_ms is None else [one_ms]
     own_s = time.process_time() - own_s
     used_s = own_s - checking_s + of_others_s(peer.beside) - before_s
-    return {"ms": took_ms, "cpu_ms": round(used_s / n * 1e3, 4) if n else 0.0}
+    asked = len(took_ms) + failed.count
+    cpu_ms = round(used_s / asked * 1e3, 4) if asked else 0.0
+    return {"ms": took_ms, "cpu_ms": cpu_ms, **failed.about()}
 
 
 def of_others_s(beside: Sequence[int]) -> float:
