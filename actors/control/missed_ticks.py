@@ -3,7 +3,7 @@
 A tick is missed when the loop was not awake before the next grid point. Shared machines pause by
 themselves; a bare sleeping loop in another process, the witness (jitter_probe.py), oversleeps then
 as well. And other processes take the processor: the kernel counts how long the loop was ready and
-waited for one (processor_wait.py). A miss is judged a little later, once the witness has published
+waited for one (`ProcessorWait`). A miss is judged a little later, once the witness has published
 its pauses, and is the machine's as far as those and that wait reach: if what they leave of it is a
 period or more, the loop would have missed a tick without them too, and the miss is its own. Until
 then it counts as neither.

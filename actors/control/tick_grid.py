@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from time import monotonic_ns
 
+from ..runtime.processor_wait import ProcessorWait
 from .clock import TickClock, resume_grid
 from .config import ControlConfig
 from .histogram import Histogram, Recent
 from .missed_ticks import MissedTicks, Pause
 from .pace import Pace
 from .plan_memory import PlanMemory, Word
-from .processor_wait import ProcessorWait
 
 _QUIET_NS = 2_500_000
 """Before a deadline, in which no message is handled: a merge costs a tenth of it."""

@@ -51,7 +51,7 @@ class TickRecord(NamedTuple):
     is that of the policy action it came from, None for the fallback. With interpolation only the
     first command of each policy step `begins_step`. `manual`: a person had taken over; `moves`: it
     went to a pose by itself. `waited_ns`: since the tick before, the loop waited so long for a
-    processor (see processor_wait.py)."""
+    processor (see runtime/processor_wait.py)."""
 
     number: int
     instant_ns: int

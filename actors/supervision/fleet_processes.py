@@ -23,10 +23,18 @@ from .actor_process import ActorProcess
 from .event_loop import EventLoop
 from .helper_processes import HelperProcesses
 from .process import Process
-from .restart_policy import exit_text
+from .restart_policy import exit_text, in_question
 from .segments import Segments
 from .spec_diff import taken_over
-from .supervised import ActorReady, AskToStop, Exited, Kill, Spawn, SupervisionEvent
+from .supervised import (
+    ActorReady,
+    AskToStop,
+    Exited,
+    FleetState,
+    Kill,
+    Spawn,
+    SupervisionEvent,
+)
 
 LONGEST_HANG_S = 600.0
 """The longest hang timeout that an actor may ask for."""
@@ -70,6 +78,16 @@ class FleetProcesses:
     def living(self) -> list[Process]:
         """The processes of the actors that have one."""
         return [held.process for held in self._actors.values() if held.process]
+
+    def in_question(self, fleet: FleetState, now_s: float) -> dict[str, int]:
+        """The processes of the actors that are `in_question`: pids by name."""
+        return {
+            name: held.process.pid
+            for name, held in self._actors.items()
+            if held.process
+            and name in fleet.actors
+            and in_question(fleet.actors[name], held.actor.member.rules, now_s)
+        }
 
     def adapt(self, actors: Sequence[ActorSpec]) -> None:
         """Take over new specifications; running processes are not touched."""

@@ -8,7 +8,7 @@ import signal
 import msgspec
 
 from ..runtime.spec import Member, Rules
-from .supervised import ActorRecord
+from .supervised import ActorRecord, ActorState
 
 EXIT_DEAD = 4
 EXIT_REASONS = {3: "refused its configuration", EXIT_DEAD: "is dead until a person restarts it"}
@@ -48,6 +48,16 @@ def after_failure(actor: ActorRecord, rules: Rules, now_s: float, jitter: float)
 def hang_timeout_s(actor: ActorRecord, rules: Rules) -> float:
     """For how long `actor` may make no progress before it counts as hung."""
     return max(rules.hang_timeout_s, actor.hang_timeout_s)
+
+
+def in_question(actor: ActorRecord, rules: Rules, now_s: float) -> bool:
+    """Whether `actor` may soon count as one that does not start, or as hung. From then on the time
+    that it waits for a processor is taken off: a restart would make an overloaded machine slower
+    still."""
+    if actor.state is ActorState.STARTING:
+        return True
+    silent_s = now_s - actor.progressed_at_s
+    return actor.state is ActorState.READY and silent_s >= hang_timeout_s(actor, rules) / 2
 
 
 def hang_text(member: Member, timeout_s: float, call: str) -> str:

@@ -14,7 +14,8 @@ Guaranteed, for any order of events:
   do more within `window_s`, and exits whose code says that a restart is pointless;
 - an actor that is still alive `stop_timeout_s` after it was asked to stop is killed, repeatedly;
 - an actor that is not ready after `start_timeout_s`, or makes no progress for `hang_timeout_s`, is
-  killed and has failed; time in which the supervisor itself stood still does not count.
+  killed and has failed; time in which the supervisor itself stood still, or in which the actor,
+  once it is `in_question`, waited for a processor, does not count.
 
 Actors start when those they come `after` are ready or given up, and stop in reverse order. In a
 `rest_for_one` group, a failure also restarts the members listed later, once they are all gone.
@@ -119,7 +120,8 @@ class _Step(Transitions):
             case Faulty(name, incarnation, fault):
                 if self.current(name, incarnation):
                     self.end_by_fault(name, fault, gently=True)
-            case ClockTick(progress, calls):
+            case ClockTick(progress, calls, starved_s):
+                self.excuse_starved(starved_s)
                 self.tick(progress, calls)
 
     def start(self, names: Iterable[str]) -> None:
@@ -242,6 +244,13 @@ class _Step(Transitions):
             self.put(name, relaunch=True)
             if actor.state is not ActorState.STOPPING:
                 self.end(name, f"restarts with {leader}")
+
+    def excuse_starved(self, starved_s: Mapping[str, float]) -> None:
+        if self.stood_still:  # all of that time was excused
+            return
+        for name, seconds in starved_s.items():
+            if name in self.actors and self.actors[name].alive:
+                self.excuse(name, seconds)
 
     def tick(self, progress: Mapping[str, int], calls: Mapping[str, str]) -> None:
         for name, actor in list(self.actors.items()):

@@ -138,10 +138,12 @@ class Faulty(msgspec.Struct, frozen=True):
 
 class ClockTick(msgspec.Struct, frozen=True):
     """Time has passed; `progress` is every board's count of turns, `calls` the call of foreign code
-    that runs, where one does."""
+    that runs, where one does. `starved_s` is for how many seconds of this time an actor was ready
+    to run and waited for a processor: for those `in_question`, where it is known."""
 
     progress: Mapping[str, int] = {}
     calls: Mapping[str, str] = {}
+    starved_s: Mapping[str, float] = {}
 
 
 SupervisionEvent = (

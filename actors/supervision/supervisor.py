@@ -33,6 +33,7 @@ from .logstore import LogStore
 from .robots_of_actors import robots_of
 from .segments import Segments
 from .spec_diff import differences
+from .starvation import Starvation
 from .state_machine import step
 from .subreaper import become_subreaper
 from .supervised import (
@@ -103,6 +104,7 @@ class Supervisor:
         self._clients = ControlClients(
             ControlSocket(runtime.path / SOCKET, self._commands.handle), self._event_loop
         )
+        self._starvation = Starvation()
         self._next_s = dict.fromkeys(("turn", "publish", "memory"), 0.0)
         self._stop_by_s = float("inf")
 
@@ -225,7 +227,8 @@ class Supervisor:
         boards = self.segments.boards
         progress = {name: boards[name].progress()[0] for name in boards}
         calls = {name: call for name in boards if (call := boards[name].call())}
-        self.feed(ClockTick(progress, calls))
+        starved_s = self._starvation.take(self.processes.in_question(self.state, now_s))
+        self.feed(ClockTick(progress, calls, starved_s))
         for name in self.processes.forget_all_but(self.state.actors):
             self.segments.forget(name)
         if now_s >= self._stop_by_s and not self.state.hastened:
@@ -255,6 +258,7 @@ class Supervisor:
         self._commands.ended(self.stop_faults)
         self._clients.close()
         self._event_loop.close()
+        self._starvation.close()
         self.segments.close()
         self.note("info", "all actors are gone")
         self.logs.close()

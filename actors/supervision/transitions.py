@@ -33,10 +33,11 @@ class Transitions:
         self.retired = fleet.retired
         self.actors: dict[str, ActorRecord] = dict(fleet.actors)
         self.now_s = now_s
+        self.stood_still = now_s - fleet.now_s > STALL_S
         self.stopping = fleet.stopping
         self.hastened = fleet.hastened
         self.effects: list[SupervisionEffect] = []
-        if now_s - fleet.now_s > STALL_S:
+        if self.stood_still:
             self._extend_deadlines(now_s - fleet.now_s)
 
     def outcome(self) -> FleetState:
@@ -131,12 +132,17 @@ class Transitions:
         self.put(name, reason=reason, deadline_s=NEVER)
         self.enter(name, ActorState.FAILED, reason)
 
+    def excuse(self, name: str, seconds: float) -> None:
+        """So much of the time that has passed does not count against `name`."""
+        actor = self.actors[name]
+        self.put(
+            name,
+            progressed_at_s=min(self.now_s, actor.progressed_at_s + seconds),
+            deadline_s=actor.deadline_s + seconds,
+        )
+
     def _extend_deadlines(self, stood_still_s: float) -> None:
         """Time in which the supervisor stood still counts against no actor."""
         for name, actor in list(self.actors.items()):
             if actor.alive:
-                self.put(
-                    name,
-                    progressed_at_s=actor.progressed_at_s + stood_still_s,
-                    deadline_s=actor.deadline_s + stood_still_s,
-                )
+                self.excuse(name, stood_still_s)

@@ -16,6 +16,7 @@ from hypothesis.stateful import (
 )
 
 from holdfast.actors.runtime.spec import Member, Rules
+from holdfast.actors.supervision.restart_policy import in_question
 from holdfast.actors.supervision.state_machine import step
 from holdfast.actors.supervision.supervised import (
     ActorReady,
@@ -73,6 +74,8 @@ class Process:
     killed: bool = False
     progressed_s: float = 0.0
     count: int = 0
+    starved_s: float = 0.0
+    """Since it was started or made progress, once it was in question."""
 
 
 class Supervision(RuleBasedStateMachine):
@@ -90,6 +93,8 @@ class Supervision(RuleBasedStateMachine):
         self.over = False
         self.counts = dict.fromkeys(NAMES, 0)
         self.stubborn = False
+        self.starved_share = 0.0
+        """How much of the time the processes in question wait for a processor."""
 
     # The shell.
 
@@ -124,17 +129,20 @@ class Supervision(RuleBasedStateMachine):
 
     def turn(self) -> None:
         """One turn of the shell: a quarter of a second, the boards, the tick."""
-        self.now_s += TURN_S
-        self.feed(ClockTick(dict(self.counts)))
+        starved_s: dict[str, float] = {}
         for name, process in self.processes.items():
-            silent = self.now_s - max(process.progressed_s, process.started_s)
+            actor = self.fleet.actors[name]
+            if in_question(actor, RULES, self.now_s):
+                starved_s[name] = self.starved_share * TURN_S
+                process.starved_s += starved_s[name]
+        self.now_s += TURN_S
+        self.feed(ClockTick(dict(self.counts), starved_s=starved_s))
+        for name, process in self.processes.items():
+            silent = self.now_s - max(process.progressed_s, process.started_s) - process.starved_s
             actor = self.fleet.actors[name]
             if process.ready and silent >= max(RULES.hang_timeout_s, process.slow_s) + TURN_S:
                 assert process.killed or process.asked_s, f"{name} hangs and is not ended"
-            if (
-                not process.ready
-                and self.now_s - process.started_s >= RULES.start_timeout_s + TURN_S
-            ):
+            if not process.ready and silent >= RULES.start_timeout_s + TURN_S:
                 assert process.killed or process.asked_s, (
                     f"{name} never becomes ready and is not ended"
                 )
@@ -169,6 +177,30 @@ class Supervision(RuleBasedStateMachine):
         for _ in range(turns):
             self.behave()
             self.turn()
+
+    @rule(share=st.sampled_from([0.0, 0.5, 0.9, 1.0]))
+    def the_machine_is_busy(self, share: float) -> None:
+        self.starved_share = share
+
+    @precondition(lambda self: self.processes)
+    @rule(data=st.data(), share=st.sampled_from([0.5, 0.9, 1.0]))
+    def an_actor_that_gets_no_processor_is_not_ended(
+        self, data: st.DataObject, share: float
+    ) -> None:
+        """Neither at its start nor later, for as many times its limit as it waits for one."""
+        name = data.draw(st.sampled_from(sorted(self.processes)))
+        if self.fleet.actors[name].state not in (ActorState.STARTING, ActorState.READY):
+            return
+        self.behave()
+        process = self.processes.get(name)
+        if process is None or process.killed:
+            return
+        self.starved_share = share
+        limit_s = max(RULES.hang_timeout_s, process.slow_s)
+        for _ in range(int(min(0.8 * limit_s / (1 - share + 0.1), 20) / TURN_S)):
+            self.turn()
+        fault = self.fleet.actors[name].fault if name in self.fleet.actors else None
+        assert "hung" not in (fault or "")
 
     @rule(stubborn=st.booleans())
     def the_next_ones_ignore_sigterm(self, stubborn: bool) -> None:
@@ -306,7 +338,7 @@ class Supervision(RuleBasedStateMachine):
         self.feed(ActorReady(name, process.incarnation, slow_s))
         # A second READY is progress too, and may carry another bound.
         process.ready, process.slow_s = True, slow_s
-        process.progressed_s = self.now_s
+        process.progressed_s, process.starved_s = self.now_s, 0.0
 
     def behave(self) -> None:
         for name in sorted(self.processes):
@@ -321,7 +353,7 @@ class Supervision(RuleBasedStateMachine):
                 if not process.ready:
                     self.get_ready(name)
                 self.counts[name] += 1
-                process.progressed_s = self.now_s
+                process.progressed_s, process.starved_s = self.now_s, 0.0
 
     # What always holds.
 

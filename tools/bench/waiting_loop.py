@@ -23,8 +23,8 @@ import msgspec
 from ...actors.control import realtime
 from ...actors.control.clock import TickClock
 from ...actors.control.config import TimingSettings
-from ...actors.control.processor_wait import ProcessorWait
 from ...actors.control.spin import SpinWindow
+from ...actors.runtime.processor_wait import ProcessorWait
 from ...actors.runtime.wakefulness import set_timer_slack
 from .parent_death import end_with
 

@@ -1,5 +1,5 @@
-"""`ProcessorWait`: how long a loop was ready to run and waited for a processor, as the kernel
-counts for its thread.
+"""`ProcessorWait`: how long a thread was ready to run and waited for a processor, as the kernel
+counts.
 
 It tells a loop that another process kept from running from one that was slow or blocked by itself,
 also where a witness on the same processor was not kept waiting.
@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import os
 
-_COUNTS = "/proc/thread-self/schedstat"
+_COUNTS = "/proc/{}/schedstat"
 """`RAN_NS WAITED_NS SLICES` (Linux, Documentation/scheduler/sched-stats.rst)."""
 
 
 class ProcessorWait:
-    """Counts for the thread that makes it."""
+    """Counts for the thread that makes it, or for the main thread of `process`."""
 
-    def __init__(self) -> None:
+    def __init__(self, process: int | None = None) -> None:
+        counts = _COUNTS.format("thread-self" if process is None else process)
+        self._before_ns = 0
         try:
-            self._file = os.open(_COUNTS, os.O_RDONLY | os.O_CLOEXEC)
+            self._file = os.open(counts, os.O_RDONLY | os.O_CLOEXEC)
         except OSError:
             self._file = -1
         self._before_ns = self._total_ns()
@@ -37,4 +39,9 @@ class ProcessorWait:
             self._file = -1
 
     def _total_ns(self) -> int:
-        return int(os.pread(self._file, 80, 0).split()[1]) if self._file >= 0 else 0
+        if self._file < 0:
+            return 0
+        try:
+            return int(os.pread(self._file, 80, 0).split()[1])
+        except ProcessLookupError:  # it has ended
+            return self._before_ns

@@ -9,8 +9,8 @@ import time
 
 import pytest
 
-from holdfast.actors.control import processor_wait
-from holdfast.actors.control.processor_wait import ProcessorWait
+from holdfast.actors.runtime import processor_wait
+from holdfast.actors.runtime.processor_wait import ProcessorWait
 from holdfast.tests.waiting import wait_until
 
 BUSY = """
@@ -52,9 +52,29 @@ def test_the_time_that_a_thread_sleeps_by_itself_is_no_wait_for_a_processor() ->
     wait.close()
 
 
+def test_a_process_that_shares_its_core_with_another_one_waits_for_it_until_it_has_ended() -> None:
+    """Counted from without; one that has ended adds nothing."""
+    core = str(min(os.sched_getaffinity(0)))
+    one, other = (
+        subprocess.Popen([sys.executable, "-S", "-c", BUSY, core], stdout=subprocess.PIPE)
+        for _ in range(2)
+    )
+    wait = ProcessorWait(one.pid)
+    try:
+        wait_until(lambda: wait.take() > 1_000_000, "a wait of a millisecond", every_s=0.02)
+    finally:
+        for busy in (one, other):
+            busy.kill()
+            busy.wait()
+            assert busy.stdout is not None
+            busy.stdout.close()
+    assert wait.take() == 0
+    wait.close()
+
+
 def test_a_kernel_that_does_not_count_gives_no_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """`take` returns 0, and the loop runs."""
-    monkeypatch.setattr(processor_wait, "_COUNTS", "/nonexistent/schedstat")
+    monkeypatch.setattr(processor_wait, "_COUNTS", "/nonexistent/{}/schedstat")
     wait = ProcessorWait()
     assert wait.take() == 0
     wait.close()
