@@ -136,8 +136,14 @@ class Link:
                 received.append(message)
 
     def acknowledge(self, id: int, result: Any = None, error: str | None = None) -> None:
-        """Answer the command `id`; the client that sent it gets `result` or `error`."""
-        self._send(CommandReply(id, result, error))
+        """Answer the command `id`; the client that sent it gets `result` or `error`. A larger
+        answer than a packet carries is an error."""
+        reply = CommandReply(id, result, error)
+        if (size := len(_encode(reply))) > MAX_PACKET:
+            reply = CommandReply(
+                id, error=f"its answer takes {size} bytes, at most {MAX_PACKET} are allowed"
+            )
+        self._send(reply)
 
     def ready(self, info: dict[str, Any], hang_timeout_s: float = 0.0) -> None:
         self._send(ReadyMessage(info, hang_timeout_s))

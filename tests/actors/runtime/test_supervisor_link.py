@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from holdfast.actors.runtime.link_messages import BootMessage, Reconfiguration, SegmentEntry
+from holdfast.actors.runtime.link_messages import (
+    BootMessage,
+    CommandReply,
+    Reconfiguration,
+    SegmentEntry,
+)
 from holdfast.actors.runtime.supervisor_link import (
     FDS_PER_PACKET,
     MAX_PACKET,
@@ -128,3 +133,16 @@ def test_an_actor_that_does_not_read_its_link_is_not_sent_a_change(
     supervisor, _ = ends
     sent = [supervisor.reconfigure(change(len(files)), files) for _ in range(400)]
     assert sent[0] and not sent[-1]
+
+
+def test_an_answer_larger_than_a_packet_is_an_error_that_says_so(ends: Ends) -> None:
+    """Who asked learns it at once; one of the largest size comes whole."""
+    supervisor, link = ends
+    link.acknowledge(1, "x" * (MAX_PACKET + 1))
+    link.acknowledge(2, "x" * (MAX_PACKET - 64))
+    link.acknowledge(3, error="x" * (MAX_PACKET + 1))
+    too_large, whole, also = supervisor.messages()[0]
+    for answer in (too_large, also):
+        assert isinstance(answer, CommandReply)
+        assert answer.result is None and f"at most {MAX_PACKET}" in (answer.error or "")
+    assert isinstance(whole, CommandReply) and len(whole.result) == MAX_PACKET - 64
