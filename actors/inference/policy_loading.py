@@ -15,6 +15,7 @@ from . import user_policy
 from .device_errors import is_device_error
 from .example import Examples
 from .policy_runner import PolicyRunner
+from .statefulness_probe import Mode
 
 
 def loaded(
@@ -74,6 +75,24 @@ def _may_pass(cause: BaseException | None) -> bool:
     return isinstance(cause, OSError) or is_device_error(cause)
 
 
+def probed_before(
+    before: Mapping[str, Any], policy: ChunkPolicy, config: InferenceConfig, configuration: str
+) -> tuple[Mode, str] | None:
+    """The serving mode, and why, that a process before this one found by its probe, by its status
+    `before`; None where this one has to probe. That takes half of a start, during which robots have
+    no chunks. It tells the same only of the same weights, and of code that is ours: the user's may
+    have been changed meanwhile."""
+    if (
+        config.script
+        or user_policy.is_own(config.policy)
+        or before.get("configuration") != configuration
+        or before.get("checkpoint") != policy.checkpoint_hash
+        or before.get("mode") not in ("shared", "exclusive")
+    ):
+        return None
+    return before["mode"], str(before.get("mode_reason", ""))
+
+
 def largest_batch(config: InferenceConfig) -> int:
     """The largest batch that `config` allows."""
     return config.max_batch if config.scheduling == "deadline" else 1
@@ -84,13 +103,14 @@ def warmed_up(
     config: InferenceConfig,
     example: Observation | None,
     on_call: Callable[[], None],
+    probed: tuple[Mode, str] | None = None,
 ) -> PolicyRunner:
-    """`policy` after its warm-up with observations like `example`, which are synthetic by default.
-    Raises RefusedError."""
+    """`policy` after its warm-up with observations like `example`, which are synthetic by default;
+    `probed` is as in `PolicyRunner.warm_up`. Raises RefusedError."""
     task = config.pin_task or config.default_task
     try:
         runner = PolicyRunner(policy, Examples(policy.spec, task, example), on_call)
-        runner.warm_up(largest_batch(config))
+        runner.warm_up(largest_batch(config), probed)
     except UnfitPolicyError as error:
         raise RefusedError(str(error)) from error
     return runner

@@ -61,15 +61,18 @@ class PolicyRunner:
         self._failures = 0
         self._doubt_at = DOUBTFUL_FAILURES
 
-    def warm_up(self, max_batch: int) -> int:
+    def warm_up(self, max_batch: int, probed: tuple[Mode, str] | None = None) -> int:
         """Decide the serving mode and run every batch size; return the largest that may be used.
+        `probed` is the mode, and why, of a policy that was probed before.
 
         Each size is run without a prefix, with one where the policy takes one, and once more for
         its time. Raises UnfitPolicyError when the policy fails or contradicts its spec; a device's
         own error is raised as it is.
         """
         examples = self._examples
-        self.mode, self.mode_reason = serving_mode(self.policy, max_batch > 1, examples, self._try)
+        self.mode, self.mode_reason = probed or serving_mode(
+            self.policy, max_batch > 1, examples, self._try
+        )
         largest = 1 if self.mode == "exclusive" else max_batch
         for size in range(1, largest + 1):
             full = [examples.full(seed) for seed in range(size)]

@@ -8,7 +8,9 @@ one; no request makes it load a model. It holds no state that a robot cannot rep
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from threading import current_thread, main_thread
+from typing import Any
 
 import cv2
 
@@ -28,7 +30,7 @@ from .broker_client import BrokerClient
 from .broker_links import BrokerLinks
 from .departure import Departure
 from .history import Histories
-from .policy_loading import configured_policy, largest_batch, warmed_up
+from .policy_loading import configured_policy, largest_batch, probed_before, warmed_up
 from .policy_runner import PolicyRunner
 from .recorded_core import recorded_core
 from .replica_metrics import Meters
@@ -78,7 +80,7 @@ class InferenceActor(Actor):
         # A robot is not to blame for a policy that failed in a process without its requests.
         blame = {} if self.forgiven or before.get("broken") else before.get("robots", {})
         try:
-            self._runner = self._warmed_up_policy()
+            self._runner = self._warmed_up_policy({} if self.forgiven else before)
         except RefusedError as error:
             if before.get("configuration") != self._configuration:
                 raise
@@ -283,14 +285,16 @@ class InferenceActor(Actor):
 
     # Parts, some of which a subclass replaces
 
-    def _warmed_up_policy(self) -> PolicyRunner:
+    def _warmed_up_policy(self, before: Mapping[str, Any]) -> PolicyRunner:
+        """`before`: the status of the process that failed before this one, if one did."""
         config = self.config
         self.phase(f"loads policy {config.policy} onto {config.device}")
         policy = self._load_policy()
         self.board.progress()
         too = f" and {what}" if (what := getattr(policy, "preparation", "")) else ""
         self.phase(f"warms up with batches of 1 to {largest_batch(config)}{too}")
-        return warmed_up(policy, config, self._example(), self._called)
+        probed = probed_before(before, policy, config, self._configuration)
+        return warmed_up(policy, config, self._example(), self._called, probed)
 
     def _load_policy(self) -> ChunkPolicy:
         return configured_policy(self.config)

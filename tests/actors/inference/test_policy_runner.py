@@ -32,6 +32,16 @@ def test_the_warm_up_runs_every_batch_size_with_and_without_a_prefix() -> None:
     assert device.mode == "shared"
 
 
+def test_a_policy_that_was_probed_before_is_only_warmed_up() -> None:
+    """Its mode is the one that was found, and each batch size has run as often as ever."""
+    policy = Toy()
+    device = PolicyRunner(policy)
+    assert device.warm_up(3, probed=("shared", "found before")) == 3
+    assert [size for size, _ in policy.seen] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
+    assert (device.mode, device.mode_reason) == ("shared", "found before")
+    assert PolicyRunner(Toy()).warm_up(3, probed=("exclusive", "it remembers")) == 1
+
+
 def test_a_stateful_policy_is_warmed_up_for_batches_of_one_and_reset() -> None:
     """The largest batch is one, and the warm-up ends with a reset."""
     policy = Toy()
