@@ -113,11 +113,13 @@ class InferenceActor(Actor):
         self._unreachable = ""
         self._departure = Departure(config.drain_s)
         self._host = self._host_board()
-        self._next_beat_ns = self._next_report_ns = 0
+        # The broker has half a second to answer before this is worth a line in the log.
+        self._next_beat_ns, self._next_report_ns = 0, time.monotonic_ns() + REPORT_NS
         self._longest_s = max(self._runner.times.values(), default=0.0)
         if self._longest_s >= LONG_BATCH_S and current_thread() is main_thread():
             # A control loop that wakes up on this core in mid batch then gets it sooner.
             set_slices(LONG_SLICE_NS)
+        self.board.report(self._status(time.monotonic_ns()))
         self.resources.callback(lambda: self.board.report(self._status(time.monotonic_ns())))
 
     def run(self) -> None:

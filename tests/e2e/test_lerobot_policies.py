@@ -38,6 +38,13 @@ robots:
     cameras:
       overhead: {{width: 96, height: 72, fps: 30}}
       wrist: {{width: 96, height: 72, fps: 30}}
+    # Random weights want anything: a plan that the robot's own limits refuse is not continued.
+    limits:
+      x: &any {{lower: -1.0e+6, upper: 1.0e+6, max_rate: 1.0e+9}}
+      y: *any
+      z: *any
+      wrist: *any
+      gripper: *any
     plan: {{merge: replace, buffer_time_s: 0.3}}
     safety: {{request_timeout_s: 20.0, max_action_age_s: 20.0}}
 gateway: {{enabled: false}}
