@@ -158,10 +158,10 @@ class CommandLimits:
         return self._nearest
 
     def last_near(self, chunk: Floats, first: int, last: int) -> int:
-        """The last of the actions `first` to `last` of `chunk` [H, A] that is at most a tick's step
-        from where `check` measures steps; `first` if none is."""
+        """The last of the actions `first` to `last` of `chunk` [H, A] that is at most the step of
+        `first_ticks` from where `check` measures steps; `first` if none is."""
         start = self._last if self.flowing else self._known
-        away = np.abs(chunk[first : last + 1] - start) > self._step
+        away = np.abs(chunk[first : last + 1] - start) > self._step * self._first_ticks
         near = np.flatnonzero(~away.any(axis=1))
         return first + int(near[-1]) if len(near) else first
 

@@ -196,7 +196,7 @@ class ControlActor(Actor):
         elif cycle.why.driver and not gone:
             cycle.driver_found()
         if source.strayed:
-            cycle.strayed(source.refusing)
+            cycle.plan_refused(source.refusing)
         if self._handover.possible and self._handover.pressed():
             self._commands.toggle()
         manual, moves = self._handover.manual, False

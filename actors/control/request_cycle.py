@@ -251,7 +251,7 @@ class RequestCycle:
             self.why.request = reason
             self._pause.refused(now_ns)
 
-    def strayed(self, why: str) -> None:
+    def plan_refused(self, why: str) -> None:
         """The robot does not follow the plan, because its limits refuse that, for the reason `why`:
         the next chunk is to begin where the robot is."""
         self.why.request = f"the robot's limits refuse the plan: {why}"

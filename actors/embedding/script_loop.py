@@ -93,7 +93,7 @@ class ScriptLoop:
         self._source.locate(state)
         self._source.follow_pace(self._pacing.missed, self.cycle.step_ns)
         if self._source.strayed:
-            self.cycle.strayed(self._source.refusing)
+            self.cycle.plan_refused(self._source.refusing)
         self._converse(now_ns)
         terms = self.cycle.session.terms
         if begins_step:

@@ -119,12 +119,12 @@ class LimitsMachine(RuleBasedStateMachine):
 
     @rule(chunk=st.lists(near, min_size=1, max_size=4), first=st.integers(0, 2))
     def is_asked_where_to_begin(self, chunk: list[tuple[float, ...]], first: int) -> None:
-        """The last action from `first` on that is a tick's step away, whatever was missed."""
+        """The last action from `first` on that a first command may be, whatever was missed."""
         start = self.last if self._flows() else self.known
         found = first
         for place in range(first, len(chunk)):
             steps = zip(chunk[place], start, RATE, strict=True)
-            if all(not abs(to - at) > rate * TICK_S + 1e-3 for to, at, rate in steps):
+            if all(not abs(to - at) > rate * TICK_S * FIRST_TICKS + 1e-3 for to, at, rate in steps):
                 found = place
         assert self.limits.last_near(np.array(chunk, np.float32), first, len(chunk)) == found
 

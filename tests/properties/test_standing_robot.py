@@ -19,7 +19,7 @@ from holdfast.actors.control.plan_memory import PlanMemory
 from holdfast.actors.control.planned_request import PlannedRequest
 from holdfast.actors.control.request_cycle import RequestCycle
 from holdfast.robot.base import ControlMode, RobotSpec
-from holdfast.transport.bodies import Accept
+from holdfast.tests.actors.control.request_cycles import key, opened
 
 FPS = 25.0
 TICK_NS = round(1e9 / FPS)
@@ -29,19 +29,6 @@ CHUNK_STEPS = 40
 STEP = 0.1
 """What `max_rate` allows in a tick."""
 SPEC = RobotSpec(("x",), ("x",), ControlMode.POSITION, (-1e6,), (1e6,), (STEP * FPS,))
-TERMS = Accept(
-    session="x",
-    replica="s/0",
-    model="m",
-    revision="1",
-    checkpoint="c",
-    chunk_size=CHUNK_STEPS,
-    fps=FPS,
-    action_names=SPEC.action_names,
-    cameras={},
-    prefix="guided",
-    max_prefix_steps=CHUNK_STEPS,
-)
 
 
 class Cell:
@@ -66,10 +53,14 @@ class Cell:
         self.asked: PlannedRequest | None = None
         self.answer: Floats | None = None
         self.answer_tick = 0
-        epoch = self.cycle.session.open_epoch(self.now_ns)
-        assert epoch is not None
-        self.cycle.session.opening(epoch, self.now_ns)
-        self.cycle.session.accepted(TERMS, epoch, self.now_ns)
+        opened(
+            self.cycle,
+            self.now_ns,
+            chunk_size=CHUNK_STEPS,
+            fps=FPS,
+            action_names=SPEC.action_names,
+            max_prefix_steps=CHUNK_STEPS,
+        )
 
     @property
     def now_ns(self) -> int:
@@ -87,17 +78,15 @@ class Cell:
         """One tick, as a control loop has it; whether its command was one of the plan."""
         cycle, source = self.cycle, self.source
         if self.answer is not None and self.tick >= self.answer_tick:
-            asked, chunk = cycle.buffer.outstanding, self.answer
-            self.answer = None
-            if asked is not None:
-                key = asked.seq, asked.episode, asked.epoch
-                cycle.replied(chunk, chunk, key, self.tick, self.now_ns)
+            chunk, self.answer = self.answer, None
+            if cycle.buffer.outstanding is not None:
+                cycle.replied(chunk, chunk, key(cycle), self.tick, self.now_ns)
         cycle.elapse(self.now_ns)
         source.locate(np.array([self.position], np.float32))
         if self.tick - self.commanded_tick > FLOW_TICKS:  # as a driver says after a hold
             source.attach()
         if source.strayed:
-            cycle.strayed(source.refusing)
+            cycle.plan_refused(source.refusing)
         request = cycle.ask(self.now_ns, self.tick, self.now_ns)
         if request is not None:
             cycle.asked(self.now_ns)

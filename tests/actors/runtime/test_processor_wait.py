@@ -3,43 +3,30 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import time
 
 import pytest
 
 from holdfast.actors.runtime import processor_wait
 from holdfast.actors.runtime.processor_wait import ProcessorWait
+from holdfast.tests.busy_process import busy_process
 from holdfast.tests.waiting import wait_until
-
-BUSY = """
-import os, sys
-os.sched_setaffinity(0, {int(sys.argv[1])})
-print(flush=True)
-while True: pass
-"""
 
 
 def test_a_thread_that_shares_its_core_with_a_busy_process_waits_for_it() -> None:
     """Each call gives what was added since the one before."""
     before = os.sched_getaffinity(0)
     core = min(before)
-    busy = subprocess.Popen([sys.executable, "-S", "-c", BUSY, str(core)], stdout=subprocess.PIPE)
-    assert busy.stdout is not None
     wait = ProcessorWait()
-    try:
-        busy.stdout.readline()
-        os.sched_setaffinity(0, {core})
-        # It yields between two looks, as a loop does at its tick.
-        wait_until(lambda: wait.take() > 1_000_000, "a wait of a millisecond", every_s=0)
-        wait_until(lambda: wait.take() < 1_000_000, "a look without one", every_s=0)
-    finally:
-        os.sched_setaffinity(0, before)
-        wait.close()
-        busy.kill()
-        busy.wait()
-        busy.stdout.close()
+    with busy_process(core):
+        try:
+            os.sched_setaffinity(0, {core})
+            # It yields between two looks, as a loop does at its tick.
+            wait_until(lambda: wait.take() > 1_000_000, "a wait of a millisecond", every_s=0)
+            wait_until(lambda: wait.take() < 1_000_000, "a look without one", every_s=0)
+        finally:
+            os.sched_setaffinity(0, before)
+            wait.close()
 
 
 def test_the_time_that_a_thread_sleeps_by_itself_is_no_wait_for_a_processor() -> None:
@@ -54,20 +41,11 @@ def test_the_time_that_a_thread_sleeps_by_itself_is_no_wait_for_a_processor() ->
 
 def test_a_process_that_shares_its_core_with_another_one_waits_for_it_until_it_has_ended() -> None:
     """Counted from without; one that has ended adds nothing."""
-    core = str(min(os.sched_getaffinity(0)))
-    one, other = (
-        subprocess.Popen([sys.executable, "-S", "-c", BUSY, core], stdout=subprocess.PIPE)
-        for _ in range(2)
-    )
-    wait = ProcessorWait(one.pid)
-    try:
+    core = min(os.sched_getaffinity(0))
+    with busy_process(core) as pid, busy_process(core):
+        wait = ProcessorWait(pid)
         wait_until(lambda: wait.take() > 1_000_000, "a wait of a millisecond", every_s=0.02)
-    finally:
-        for busy in (one, other):
-            busy.kill()
-            busy.wait()
-            assert busy.stdout is not None
-            busy.stdout.close()
+    wait.take()
     assert wait.take() == 0
     wait.close()
 

@@ -6,42 +6,29 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
 
 import pytest
 
 from holdfast.actors.supervision.starvation import Starvation
+from holdfast.tests.busy_process import busy_process
 from holdfast.tests.waiting import wait_until
 
-BUSY = """
-import os, sys
-os.sched_setaffinity(0, {int(sys.argv[1])})
-print(flush=True)
-while True: pass
-"""
 IDLE = "import sys; print(flush=True); sys.stdin.read()"
 
 
 @pytest.fixture
 def pids() -> Iterator[dict[str, int]]:
     """Two busy processes on one core, and an idle one."""
-    core = str(min(os.sched_getaffinity(0)))
-    scripts = {"busy": BUSY, "other": BUSY, "idle": IDLE}
-    with ExitStack() as stack:
-        found = {}
-        for name, script in scripts.items():
-            process = stack.enter_context(
-                subprocess.Popen(
-                    [sys.executable, "-S", "-c", script, core],
-                    stdin=subprocess.PIPE,
-                    stdout=subprocess.PIPE,
-                )
-            )
-            stack.callback(process.kill)
-            assert process.stdout is not None
-            process.stdout.readline()
-            found[name] = process.pid
-        yield found
+    core = min(os.sched_getaffinity(0))
+    command = [sys.executable, "-S", "-c", IDLE]
+    with (
+        busy_process(core) as busy,
+        busy_process(core) as other,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as idle,
+    ):
+        assert idle.stdout is not None
+        idle.stdout.readline()
+        yield {"busy": busy, "other": other, "idle": idle.pid}
 
 
 def test_a_process_that_waits_for_a_processor_is_told_from_one_that_does_nothing(

@@ -28,7 +28,7 @@ def test_the_ratio_is_of_the_slowest_and_the_fastest_robot() -> None:
 
 
 def test_latencies_that_are_all_alike_are_dealt_alike() -> None:
-    """Whoever has them; one robot has them all."""
+    """Also where one robot has all of them, or there are none."""
     assert dealt_ratio([[7.0] * 3, [], [7.0]], 99) == 1.0
     assert dealt_ratio([[1.0, 2.0, 3.0]], 99) == 1.0
     assert dealt_ratio([], 99) is None and dealt_ratio([[]], 99) is None
@@ -37,7 +37,7 @@ def test_latencies_that_are_all_alike_are_dealt_alike() -> None:
 def test_each_robot_keeps_its_number_of_latencies() -> None:
     """Of two robots with one each, and latencies of 1 and 3, one has 3 times as much always."""
     assert dealt_ratio([[1.0], [3.0]], 99) == 3.0
-    # One of 1 and 99 of 3: whoever has the single one, the median of 99 others is 3 in most deals.
+    # One latency of 1 and 99 of 3: in most deals the 1 is among the 99, whose median is 3.
     assert dealt_ratio([[1.0], [3.0] * 99], 50) == 1.0
 
 
