@@ -19,7 +19,7 @@ from .fleet_robot import CHUNK_STEPS, FPS, SERVICE
 from .request_path import JOINTS, cpu_s_of
 from .started import Started
 
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0
 SPEC = PolicySpec(
     model="bench",
     revision="1",

@@ -15,7 +15,7 @@ from ...actors.runtime.status_board import BOARD_SIZE, BROKER_BOARD_SIZE, Status
 from ...actors.supervision.process import Process
 from ...transport import segment
 
-_PATIENCE_S = 60.0
+_PATIENCE_S = 300.0
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 

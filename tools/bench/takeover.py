@@ -55,7 +55,7 @@ SIZES = {
 _REFILL_BELOW = 300
 _ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _SERVICE = "none"
-_PATIENCE_S = 20.0
+_PATIENCE_S = 120.0
 
 
 class Stand:
