@@ -9,7 +9,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import psutil
@@ -86,8 +86,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """The garbage collector no longer looks at what stays to the end, the libraries and the tests
-    themselves: a third of a second at each whole collection."""
+    """The garbage collector no longer looks at the libraries and the tests themselves."""
+    _keep()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(
+    item: pytest.Item, nextitem: pytest.Item | None
+) -> Generator[None, None, None]:
+    """Nor at what the tests of a file leave to those of the next, caches and imported modules."""
+    yield
+    if nextitem is None or nextitem.path != item.path:
+        _keep()
+
+
+def _keep() -> None:
+    """Whole collections, which some tests cause in hundreds, take the time of what is new: else a
+    tenth of a second each after an hour of tests."""
     gc.collect()
     gc.freeze()
 
