@@ -12,6 +12,7 @@ from ..driver.latch import EmergencyStop
 from ..runtime.held_robots import held_robots
 from ..runtime.site_stop_files import unknown_stop
 from ..runtime.site_stop_store import SiteStopStore
+from .site import HeldBySite
 
 
 class EmergencyStops:
@@ -28,17 +29,14 @@ class EmergencyStops:
         found = {robot: self._one(robot) for robot in robots}
         return {robot: stop for robot, stop in found.items() if stop is not None}
 
-    def elsewhere(self, robots: Iterable[str]) -> dict[str, dict[str, Any]]:
+    def elsewhere(self, robots: Iterable[str]) -> HeldBySite:
         """By robot of a script or of another host, and by each that a stop names, the stop of the
-        site that holds it, as a row of the status has it: with what was heard of it. Those that are
-        not stopped are left out. By "" the stop of the whole site, which holds each robot that
-        comes."""
+        site that holds it, with what was heard of it. Those that are not stopped are left out. The
+        stop of the whole site holds each robot that comes."""
         self._site.look()
         in_force = self._site.stops.in_force()
-        found = self._whole(in_force)
-        if not in_force:
-            return found
-        heard = held_robots(self._directory)
+        found: dict[str, dict[str, Any]] = {}
+        heard = held_robots(self._directory) if in_force else []
         for robot in {*robots, *(name for stop in in_force for name in stop.robots)}:
             if not (stops := self._site.stops.holding(robot)):
                 continue
@@ -55,17 +53,16 @@ class EmergencyStops:
                 "confirmed": confirmed,
                 "error": "" if confirmed else error or "its host says no reason",
             }
-        return found
+        return HeldBySite(found, self._whole(in_force))
 
-    def _whole(self, in_force: Iterable[SiteStop]) -> dict[str, dict[str, Any]]:
-        """The first stop of the whole site by "", if there is one; last is one for what cannot be
-        read."""
+    def _whole(self, in_force: Iterable[SiteStop]) -> dict[str, Any] | None:
+        """The first stop of the whole site; last is one for what cannot be read."""
         whole = [stop for stop in in_force if not stop.robots]
         if self._site.unreadable:
             whole.append(unknown_stop("", self._site.unreadable))
         if not whole:
-            return {}
-        return {"": {"by": whole[0].by, "why": whole[0].why, "at_s": whole[0].at_s}}
+            return None
+        return {"by": whole[0].by, "why": whole[0].why, "at_s": whole[0].at_s}
 
     def _one(self, robot: str) -> EmergencyStop | None:
         own = latch.engaged(self._directory, robot)

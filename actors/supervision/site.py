@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...transport.stop_bodies import STOPPED
 from . import health
@@ -31,9 +31,16 @@ reports them every 1.5 s (`BeatSchedule`)."""
 Row = Mapping[str, Any]
 
 
-Stops = Callable[[Iterable[str]], Mapping[str, dict[str, Any]]]
-"""The emergency stops of some robots, and of those that a stop names, by robot; that of the whole
-site by ""."""
+class HeldBySite(NamedTuple):
+    """The stops of the site that are in force, as rows of the status have them: by robot, and the
+    first of those that hold every robot."""
+
+    robots: Mapping[str, dict[str, Any]]
+    whole: dict[str, Any] | None = None
+
+
+Stops = Callable[[Iterable[str]], HeldBySite]
+"""Those that hold some robots, or robots that a stop names."""
 
 
 def site(
@@ -51,8 +58,7 @@ def site(
     here = socket.gethostname()
     sessions = [row for row in report.get("sessions", ()) if row["robot"] not in own]
     heeding = {row["robot"] for row in sessions if row["kind"] in _HEEDING}
-    stopped = dict(stops(heeding)) if stops is not None else {}
-    whole = stopped.pop("", None)
+    stopped, whole = HeldBySite({}) if stops is None else stops(heeding)
     guests = [
         _robot(row, here, stopped.get(row["robot"]) if row["robot"] in heeding else None)
         for row in sessions
