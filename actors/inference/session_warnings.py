@@ -49,9 +49,9 @@ def warnings_of(robot: Open, terms: Terms, occupancy: Occupancy) -> list[str]:
     warnings += _continuation(robot, spec)
     if occupancy.sessions >= occupancy.capacity:
         warnings.append(
-            f"with this robot the replica has {occupancy.sessions + 1} and carries "
-            f"{occupancy.capacity} by its measured service times (one inference takes "
-            f"{_s(occupancy.inference_s)}, each robot asks {occupancy.rate_hz:.2g} times a "
+            f"when this robot connected, the replica had {occupancy.sessions + 1} robots and, by "
+            f"the service times measured until then, carried {occupancy.capacity} (one inference "
+            f"took {_s(occupancy.inference_s)}, each robot asked {occupancy.rate_hz:.2g} times a "
             "second): chunks may come late; start another replica"
         )
     warnings += _too_old(robot, spec, occupancy.inference_s)
