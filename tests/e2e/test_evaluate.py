@@ -96,16 +96,15 @@ def test_the_worse_service_is_seen_over_a_kill_and_an_interruption(
     begun.wait_for(lambda said: "1/4" in said, "the first episode")
 
     def killed_in_an_episode() -> bool:
-        if "not valid" in begun.said():
+        if "r1/control ended: killed by SIGKILL" in begun.said():
             return True
         status = fleet.asked()
         if status and r1(status)["state"] == "STREAMING":
             os.kill(row(status["actors"], "r1/control")["pid"], signal.SIGKILL)
         return False
 
-    # Between two episodes a kill costs none.
+    # Between two episodes a kill costs none, and a busy machine may cost some without one.
     wait_until(killed_in_an_episode, "an episode that is not valid", WITHIN_S, every_s=2.5)
-    assert "r1/control ended: killed by SIGKILL" in begun.said()
     begun.process.send_signal(signal.SIGINT)
     assert begun.end() == 130, begun.said()
     assert "--resume" in begun.said()
