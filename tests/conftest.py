@@ -75,6 +75,7 @@ def pytest_configure(config: pytest.Config) -> None:
     environments.slow_run = config.getoption("--slow")
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     slow = pytest.mark.skip(reason="takes minutes: run with --slow (.ci/run does)")
     gpu = pytest.mark.skip(reason="needs a CUDA device")
@@ -83,6 +84,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(slow)
         if "gpu" in item.keywords and not _has_cuda():
             item.add_marker(gpu)
+    # To be alone is to wait for the others: there are none yet at the beginning.
+    alone = {item.path for item in items if "alone" in item.keywords}
+    items.sort(key=lambda item: item.path not in alone)
 
 
 def pytest_collection_finish() -> None:

@@ -18,6 +18,7 @@ def at_most(placed: int, tried: int, rate: float) -> float:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.timeout(1200)
 def test_the_fleet_succeeds_within_five_points_of_the_policy_run_in_step(
     start_fleet: StartFleet,
