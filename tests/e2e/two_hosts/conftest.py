@@ -213,7 +213,7 @@ def site_file(
             "cameras": {eye: {"width": 128, "height": 96} for eye in ("overhead", "wrist")},
             # Another way is found within half a second (properties/test_two_brokers_machine.py),
             # which a busy machine makes longer: so much of the plan is left when the robot asks.
-            "plan": {"buffer_time_s": 1.0},
+            "plan": {"buffer_time_s": 1.3},
             "safety": {"max_offline_s": 120},
         }
         for robot, host in (robots or {"r1": "cell"}).items()
