@@ -96,8 +96,9 @@ class Kernel:
         return "".join(output)
 
     def begin(self, cell: str) -> None:
-        """Start a cell that lasts, and go on once it has printed `begun`."""
-        self.client.execute(cell)
+        """Start a cell that lasts, and go on once it has printed `begun`. The kernel also runs a
+        cell that it is sent in the moment of its interruption."""
+        self.client.execute(cell, stop_on_error=False)
 
         def begun() -> bool:
             return bool(self.client.get_iopub_msg(timeout=120)["content"].get("text") == "begun\n")
