@@ -170,7 +170,9 @@ class ServiceSession:
     def _event(self, event: Event, epoch: int) -> None:
         if event.what == "available":
             self._pause_ns = 0
-        elif event.what == "lost" and epoch == self._epoch:
+        elif event.what == "lost" and epoch == self._epoch and self.standing is not Standing.NONE:
+            # Else it answers a heartbeat that was under way when the handshake was refused, and
+            # says less than the refusal.
             self.lost(event.message)
 
     def _accepted(self, terms: Accept) -> None:

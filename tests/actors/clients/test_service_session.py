@@ -140,6 +140,17 @@ def test_a_refusal_that_is_not_final_is_asked_again_after_its_time() -> None:
     assert played.pump() == [Kind.OPEN]
 
 
+def test_a_refusal_stays_the_reason_when_its_session_is_said_to_be_lost() -> None:
+    """The broker answers the heartbeat that was sent between the handshake and its refusal."""
+    played = Played()
+    played.ask()
+    asked = played.last(Kind.OPEN)
+    played.answer(Reject(reason="capacity", message="full", retry_after_s=2.0), asked)
+    played.answer(Event(what="lost", message="unknown session"), asked)
+    assert "full" in str(played.session.overdue(10.0))
+    assert played.pump(1.9) == [] and played.pump(0.2) == [Kind.OPEN]
+
+
 def test_a_final_refusal_and_an_error_are_raised() -> None:
     """The client gets the reason at once instead of waiting for a chunk."""
     played = Played()
