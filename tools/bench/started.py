@@ -65,8 +65,10 @@ class Started:
             if any(isinstance(message, ReadyMessage) for message in said):
                 return process
             if ended or time.monotonic() > deadline:
-                words = os.read(process.err, 1 << 16).decode(errors="replace") if ended else ""
-                raise RuntimeError(f"{name} did not become ready: {said} {words}")
+                if not ended:
+                    raise RuntimeError(f"{name} was not ready within {_PATIENCE_S:g} s: {said}")
+                words = os.read(process.err, 1 << 16).decode(errors="replace")
+                raise RuntimeError(f"{name} ended before it was ready: {said} {words}")
             time.sleep(0.005)
 
     def status(self, name: str) -> dict[str, Any]:
