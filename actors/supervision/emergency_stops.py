@@ -45,11 +45,8 @@ class EmergencyStops:
             row = max(said, key=lambda row: row.confirmed, default=None)
             confirmed = row is not None and row.confirmed
             error = "its host has not answered" if row is None else row.message
-            first = stops[0]
             found[robot] = {
-                "by": first.by,
-                "why": first.why,
-                "at_s": first.at_s,
+                **_given(stops[0]),
                 "confirmed": confirmed,
                 "error": "" if confirmed else error or "its host says no reason",
             }
@@ -60,9 +57,7 @@ class EmergencyStops:
         whole = [stop for stop in in_force if not stop.robots]
         if self._site.unreadable:
             whole.append(unknown_stop("", self._site.unreadable))
-        if not whole:
-            return None
-        return {"by": whole[0].by, "why": whole[0].why, "at_s": whole[0].at_s}
+        return _given(whole[0]) if whole else None
 
     def _one(self, robot: str) -> EmergencyStop | None:
         own = latch.engaged(self._directory, robot)
@@ -70,3 +65,8 @@ class EmergencyStops:
         if own is not None or not of_site:
             return own
         return EmergencyStop.of_site(of_site[0])
+
+
+def _given(stop: SiteStop) -> dict[str, Any]:
+    """Who gave a stop, why and when, as a row of the status has it."""
+    return {"by": stop.by, "why": stop.why, "at_s": stop.at_s}
